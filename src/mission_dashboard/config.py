@@ -1,0 +1,197 @@
+"""The settings: read once, from the environment and a ``.env`` file, all problems told at once.
+
+The only module that looks at the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from mission_dashboard.errors import StartupError
+
+ASYNC_MODES = ("eventlet", "gevent", "threading")
+ENVIRONMENTS = ("development", "production")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+PERIODS = ("second", "minute", "hour", "day")
+OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable: its default as text, what it means, and how its text becomes a value."""
+
+    name: str
+    default: str | None
+    meaning: str
+    read: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was set. Paths are absolute; a limit of ``None`` is off."""
+
+    port: int
+    host: str
+    secret_key: str
+    postgres_dsn: str | None
+    environment: str
+    data_dir: Path
+    rate_limit: str | None
+    report_limit: str | None
+    cors_origins: tuple[str, ...]
+    async_mode: str
+    log_level: str
+    log_dir: Path
+
+    @property
+    def is_production(self) -> bool:
+        """Whether strangers may reach this server."""
+        return self.environment == "production"
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError("must be a whole number from 1 to 65535")
+    return int(text)
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        found = next((value for value in allowed if value.lower() == text.lower()), None)
+        if found is None:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return found
+
+    return read
+
+
+def _limit(text: str) -> str | None:
+    if text.lower() == OFF:
+        return None
+    count, _, period = text.partition(" per ")
+    if not (count.isascii() and count.isdigit() and int(count) > 0 and period in PERIODS):
+        raise ValueError("must read like '100 per minute' (second, minute, hour, day), or 'off'")
+    return text
+
+
+def _dsn(text: str) -> str | None:
+    if text and "://" not in text and "=" not in text:
+        raise ValueError("must read like postgresql://user:password@host:5432/database")
+    return text or None
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    for origin in origins:
+        if origin != "*" and not origin.startswith(("http://", "https://")):
+            raise ValueError("must be a list of origins like https://ops.example.com, separated by commas")
+    return origins
+
+
+def _filled(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_filled(text)).expanduser().absolute()
+
+
+# README's table of settings is compared with this one by a test.
+SETTINGS: Mapping[str, Setting] = {
+    "port": Setting("MISSION_DASHBOARD_PORT", "5002", "TCP port of the page and the API", _port),
+    "host": Setting("MISSION_DASHBOARD_HOST", "0.0.0.0", "address to listen on", _filled),
+    "secret_key": Setting(
+        "MISSION_DASHBOARD_SECRET_KEY",
+        None,
+        "signs sessions; development: made at random and kept in the data folder; production: required",
+        str,
+    ),
+    "postgres_dsn": Setting(
+        "POSTGRES_DSN", None, "PostgreSQL server to use; unset: an embedded one; production: required", _dsn
+    ),
+    "environment": Setting("ENVIRONMENT", "development", "development or production", _one_of(*ENVIRONMENTS)),
+    "data_dir": Setting("MISSION_DASHBOARD_DATA_DIR", "data", "where the embedded database and keys lie", _path),
+    "rate_limit": Setting(
+        "MISSION_DASHBOARD_RATE_LIMIT", "100 per minute", "REST calls per address; off: no limits at all", _limit
+    ),
+    "report_limit": Setting(
+        "MISSION_DASHBOARD_REPORT_LIMIT",
+        "6000 per minute",
+        "start, progress, complete, fail and batch calls per address, counted apart; or off",
+        _limit,
+    ),
+    "cors_origins": Setting(
+        "MISSION_DASHBOARD_CORS_ORIGINS", "", "other origins whose pages may call the API; none: same origin", _origins
+    ),
+    "async_mode": Setting(
+        "MISSION_DASHBOARD_ASYNC_MODE", "eventlet", "eventlet, gevent or threading", _one_of(*ASYNC_MODES)
+    ),
+    "log_level": Setting(
+        "MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)
+    ),
+    "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Read all settings; raise `StartupError` with a line for each that is wrong."""
+    given = _given(os.environ if environ is None else environ, Path(".env") if dotenv is None else dotenv)
+    values: dict[str, Any] = {}
+    problems = []
+    for field, setting in SETTINGS.items():
+        text = given.get(setting.name, setting.default)
+        try:
+            values[field] = None if text is None else setting.read(text.strip())
+        except ValueError as error:
+            problems.append(f"{setting.name} {error} (it is {text!r}).")
+    problems += _missing_in_production(values)
+    if problems:
+        raise StartupError("\n".join(problems))
+    if values["rate_limit"] is None:
+        values["report_limit"] = None
+    values["secret_key"] = values["secret_key"] or _kept_secret(values["data_dir"])
+    return Settings(**values)
+
+
+def _given(environ: Mapping[str, str], dotenv: Path) -> Mapping[str, str]:
+    try:
+        from_file = dotenv_values(dotenv) if dotenv.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"The file {dotenv} cannot be read: {error}.") from error
+    filled = {name: value for name, value in from_file.items() if value is not None}
+    return {**filled, **environ}
+
+
+def _missing_in_production(values: Mapping[str, Any]) -> list[str]:
+    if values.get("environment") != "production":
+        return []
+    return [
+        f"{SETTINGS[field].name} must be set when ENVIRONMENT is production."
+        for field in ("secret_key", "postgres_dsn")
+        if not values.get(field) and field in values
+    ]
+
+
+def _kept_secret(data_dir: Path) -> str:
+    """Return the random key kept in the data folder, making it at the first start."""
+    path = data_dir / "secret_key"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or not path.read_text(encoding="ascii").strip():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(32))
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise StartupError(
+            f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename})."
+        ) from error

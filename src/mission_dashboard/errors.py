@@ -1,0 +1,104 @@
+"""The errors Mission Dashboard raises: each says in one sentence what is wrong and what to do.
+
+The domain knows nothing of HTTP; ``web/errors.py`` holds the one table from error to status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class MissionDashboardError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class StartupError(MissionDashboardError):
+    """The program cannot start; the message is one sentence for the person who started it."""
+
+
+class MissionNotFound(MissionDashboardError):
+    """No mission has this id."""
+
+    def __init__(self, mission_id: str) -> None:
+        self.mission_id = mission_id
+        super().__init__(f"There is no mission with the id {mission_id!r}.")
+
+
+class IllegalMove(MissionDashboardError):
+    """The mission's current status does not allow this move; nothing was written."""
+
+    def __init__(self, mission_id: str, status: str, move: str, hint: str) -> None:
+        self.mission_id = mission_id
+        self.status = status
+        self.move = move
+        super().__init__(f"Cannot {move} mission {mission_id}: its status is '{status}'. {hint}")
+
+
+class VersionMismatch(MissionDashboardError):
+    """The caller's If-Match names another version than the mission has; nothing was written."""
+
+    def __init__(self, mission_id: str, expected: Sequence[int], actual: int) -> None:
+        self.mission_id = mission_id
+        self.expected = tuple(expected)
+        self.actual = actual
+        wanted = ", ".join(str(version) for version in expected) or "none"
+        super().__init__(
+            f"Mission {mission_id} is at version {actual}, not {wanted}: it changed since you read it. "
+            "Read it again and decide anew."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One wrong value: the field's path (``metadata.type``) and a sentence about it."""
+
+    field: str
+    message: str
+
+
+class InvalidValue(MissionDashboardError):
+    """One or more values are wrong; nothing was written."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(" ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
+
+    @classmethod
+    def of(cls, field: str, message: str) -> InvalidValue:
+        """Build the error for one wrong field."""
+        return cls([FieldProblem(field, message)])
+
+
+class IdempotencyConflict(MissionDashboardError):
+    """The Idempotency-Key was used before with another body; nothing was written."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(
+            f"The Idempotency-Key {key!r} was already used for a different request. Use a new key for a new mission."
+        )
+
+
+class Unavailable(MissionDashboardError):
+    """The write cannot be taken now and was not confirmed; try again after ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class StoreUnavailable(Unavailable):
+    """PostgreSQL does not answer."""
+
+
+class QueueFull(Unavailable):
+    """More writes wait than the writer's queue may hold."""
+
+
+class VersionConflict(MissionDashboardError):
+    """Another process changed one of these missions first; reload and try again (never leaves the tracker)."""
+
+
+class WriteRefused(MissionDashboardError):
+    """PostgreSQL refused the rows themselves, for a reason the domain did not foresee."""

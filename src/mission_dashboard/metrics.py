@@ -1,0 +1,209 @@
+"""The numbers about all missions, kept as running totals and never by scanning.
+
+Each committed batch of changes yields a `Delta`; adding it to the `Totals` keeps them exact. The same deltas are
+added to the database's counter rows in the same transaction, so that a restart reads a few rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from mission_dashboard.missions import Mission, MissionStatus
+
+
+class Facet(NamedTuple):
+    """The combination of values by which missions are counted and filtered; empty text is 'none'."""
+
+    status: str
+    priority: str
+    type: str
+    agent_type: str
+    model_used: str
+
+
+FACETS: tuple[str, ...] = Facet._fields
+
+
+@dataclass(slots=True)
+class Minute:
+    """What happened in one minute; ``running`` is the net change in how many run."""
+
+    created: int = 0
+    started: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    running: int = 0
+    tokens: int = 0
+    cost: Decimal = Decimal(0)
+
+
+@dataclass(slots=True)
+class Delta:
+    """What a set of changes adds to the totals. Costs are exact decimals of US dollars, durations seconds."""
+
+    facets: Counter[Facet] = field(default_factory=Counter)
+    minutes: dict[datetime, Minute] = field(default_factory=dict)
+    tokens: int = 0
+    cost: Decimal = Decimal(0)
+    duration: float = 0.0
+    ran: int = 0
+
+    def add(self, before: Mission | None, after: Mission) -> None:
+        """Count one change from ``before`` (``None`` at creation) to ``after``."""
+        self._count_facets(before, after)
+        tokens = (after.tokens_used or 0) - ((before.tokens_used or 0) if before else 0)
+        cost = exact_cost(after) - (exact_cost(before) if before else Decimal(0))
+        self.tokens += tokens
+        self.cost += cost
+        minute = self.minutes.setdefault(after.updated_at.replace(second=0, microsecond=0), Minute())
+        minute.tokens += tokens
+        minute.cost += cost
+        if before is None:
+            minute.created += 1
+        elif before.status is not after.status:
+            self._count_move(minute, before, after)
+
+    def _count_facets(self, before: Mission | None, after: Mission) -> None:
+        new = facet_of(after)
+        if before is None:
+            self.facets[new] += 1
+        elif (old := facet_of(before)) != new:
+            self.facets[old] -= 1
+            self.facets[new] += 1
+
+    def _count_move(self, minute: Minute, before: Mission, after: Mission) -> None:
+        if after.status is MissionStatus.RUNNING:
+            minute.started += 1
+            minute.running += 1
+        else:
+            setattr(minute, after.status.value, getattr(minute, after.status.value) + 1)
+            minute.running -= before.status is MissionStatus.RUNNING
+        if after.is_final and after.duration is not None:
+            self.duration += after.duration
+            self.ran += 1
+
+
+def exact_cost(mission: Mission) -> Decimal:
+    """Return the mission's cost as the decimal a person would write, 0 where unknown."""
+    return Decimal(repr(mission.cost_estimate)) if mission.cost_estimate is not None else Decimal(0)
+
+
+def facet_of(mission: Mission) -> Facet:
+    """Return the combination under which this mission is counted."""
+    return Facet(
+        mission.status.value,
+        mission.priority.value,
+        mission.type or "",
+        mission.agent_type or "",
+        mission.model_used or "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The metrics at one moment: rates in percent, durations in seconds, costs in US dollars."""
+
+    total_missions: int
+    completed_missions: int
+    failed_missions: int
+    running_missions: int
+    average_duration: float
+    success_rate: float
+    total_tokens: int
+    total_cost: float
+    pending_missions: int
+    cancelled_missions: int
+    finished_success_rate: float
+    error_rate: float
+    duration_p50: float | None = None
+    duration_p95: float | None = None
+    """Median and 95th percentile of what finished in the last hour; ``None`` where nothing did."""
+
+
+class Totals:
+    """The running totals in memory."""
+
+    def __init__(self) -> None:
+        self.facets: Counter[Facet] = Counter()
+        self.by_status: Counter[str] = Counter()
+        self.tokens = 0
+        self.cost = Decimal(0)
+        self.duration = 0.0
+        self.ran = 0
+
+    def add(self, delta: Delta) -> None:
+        """Move the totals by what was committed."""
+        for facet, count in delta.facets.items():
+            self.by_status[facet.status] += count
+            self.facets[facet] += count
+            if not self.facets[facet]:
+                del self.facets[facet]
+        self.tokens += delta.tokens
+        self.cost += delta.cost
+        self.duration += delta.duration
+        self.ran += delta.ran
+
+    def metrics(self) -> Metrics:
+        """Return the metrics as they follow from the totals."""
+        completed = self.by_status[MissionStatus.COMPLETED.value]
+        failed = self.by_status[MissionStatus.FAILED.value]
+        total = sum(self.by_status.values())
+        return Metrics(
+            total_missions=total,
+            completed_missions=completed,
+            failed_missions=failed,
+            running_missions=self.by_status[MissionStatus.RUNNING.value],
+            average_duration=self.duration / self.ran if self.ran else 0.0,
+            success_rate=_percent(completed, total),
+            total_tokens=self.tokens,
+            total_cost=float(self.cost),
+            pending_missions=self.by_status[MissionStatus.PENDING.value],
+            cancelled_missions=self.by_status[MissionStatus.CANCELLED.value],
+            finished_success_rate=_percent(completed, completed + failed),
+            error_rate=_percent(failed, total),
+        )
+
+    def count(self, wanted: Mapping[str, Iterable[str]]) -> int:
+        """Count the missions whose facets are among the wanted values; an empty mapping counts all."""
+        return sum(count for facet, count in self.facets.items() if _is_wanted(facet, wanted))
+
+    def facet_counts(self, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, int]]:
+        """For each facet, count its values under the *other* wanted facets: what a click on it would show."""
+        counts: dict[str, dict[str, int]] = {}
+        for name in FACETS:
+            others = {other: values for other, values in wanted.items() if other != name}
+            found: Counter[str] = Counter()
+            for facet, count in self.facets.items():
+                if _is_wanted(facet, others):
+                    found[getattr(facet, name)] += count
+            counts[name] = {value: count for value, count in found.items() if value and count}
+        return counts
+
+
+def _is_wanted(facet: Facet, wanted: Mapping[str, Iterable[str]]) -> bool:
+    return all(getattr(facet, name) in values for name, values in wanted.items())
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One minute of history, for sparklines and bars."""
+
+    at: datetime
+    created: int = 0
+    started: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    running: int = 0
+    tokens: int = 0
+    cost: float = 0.0

@@ -1,0 +1,199 @@
+"""The web application: the only module that sees all the others, and the one that is run.
+
+Also runs as a script: ``python3 src/mission_dashboard/mission_dashboard.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # As a script this file's folder is on the path, where it would hide the package of the same name.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from mission_dashboard.mission_dashboard import main
+
+    sys.exit(main())
+
+from typing import TYPE_CHECKING, Any
+
+from mission_dashboard.config import Settings, load_settings
+from mission_dashboard.errors import StartupError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from mission_dashboard.mission_tracker import MissionTracker
+    from mission_dashboard.postgres.embedded import EmbeddedPostgres
+    from mission_dashboard.web.live import Live
+
+ROOT = Path(__file__).resolve().parents[2]
+SHUTDOWN_POLL_S = 0.05
+DRAIN_S = 0.3
+
+
+class Application:
+    """Everything that runs in one server process, in the order it is started and stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.embedded: EmbeddedPostgres | None = None
+        self.tracker: MissionTracker | None = None
+        self.app: Flask | None = None
+        self.live: Live | None = None
+
+    def open(self) -> None:
+        """Start the database, open the tracker, build the web application; raise `StartupError`."""
+        from mission_dashboard.mission_tracker import MissionTracker
+
+        dsn = self.settings.postgres_dsn or self._start_embedded()
+        try:
+            self.tracker = MissionTracker.connect(dsn)
+        except StoreUnavailable as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
+        self.app, self.live = create_app(self.settings, self.tracker)
+        self.live.start()
+
+    def _start_embedded(self) -> str:
+        from mission_dashboard.postgres.embedded import EmbeddedPostgres
+
+        self.embedded = EmbeddedPostgres(self.settings.data_dir)
+        return self.embedded.start()
+
+    def close(self) -> None:
+        """Stop all in the opposite order: what was queued is written, then the database stops."""
+        if self.live is not None:
+            self.live.close()
+        if self.tracker is not None:
+            self.tracker.close()
+        if self.embedded is not None:
+            self.embedded.stop()
+
+    @property
+    def database(self) -> str:
+        """Where missions are kept, in words."""
+        return self.embedded.describe() if self.embedded else "the PostgreSQL server behind POSTGRES_DSN"
+
+
+def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live]:
+    """Build the Flask application around an open tracker; `Live` is not yet started."""
+    from flask import Flask
+    from flask_cors import CORS
+    from flask_socketio import SocketIO
+
+    from mission_dashboard.web.api import make_api
+    from mission_dashboard.web.docs import make_docs
+    from mission_dashboard.web.errors import register_errors
+    from mission_dashboard.web.health import make_health
+    from mission_dashboard.web.inputs import MAX_BODY_BYTES
+    from mission_dashboard.web.limits import make_limits
+    from mission_dashboard.web.live import Live
+    from mission_dashboard.web.pages import make_pages
+    from mission_dashboard.web.requests_log import log_requests
+    from mission_dashboard.web.sessions import NoSessions
+    from mission_dashboard.web.socket_json import SocketJson
+
+    app = Flask("mission_dashboard", template_folder=str(ROOT / "templates"), static_folder=None)
+    app.session_interface = NoSessions()
+    app.config.update(SECRET_KEY=settings.secret_key, MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
+    log_requests(app)
+    register_errors(app)
+    socketio = SocketIO(
+        app,
+        async_mode=settings.async_mode,
+        cors_allowed_origins=list(settings.cors_origins) or None,
+        json=SocketJson,
+        max_http_buffer_size=100_000,
+        ping_interval=20,
+        ping_timeout=20,
+        manage_session=False,
+        logger=False,
+        engineio_logger=False,
+    )
+    live = Live(socketio, tracker)
+    limit, report_limit = make_limits(app, settings)
+    kind = "external" if settings.postgres_dsn else "embedded"
+    app.register_blueprint(make_api(tracker, limit, report_limit))
+    app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
+    app.register_blueprint(make_docs(app))
+    app.register_blueprint(make_pages(app, ROOT / "static"))
+    if settings.cors_origins:
+        exposed = ["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"]
+        CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)
+    return app, live
+
+
+def main() -> int:
+    """Run the server until SIGTERM or Ctrl-C; return the exit code."""
+    try:
+        settings = load_settings()
+    except StartupError as error:
+        return _say_no(error)
+    from mission_dashboard import concurrency
+
+    concurrency.prepare(settings.async_mode)
+    return _run(settings)
+
+
+def _run(settings: Settings) -> int:
+    import signal
+    import threading
+    import time
+
+    from mission_dashboard import concurrency
+    from mission_dashboard.logs import set_up_logging
+
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: stopping.append(received))
+    application = Application(settings)
+    try:
+        set_up_logging(settings.log_level, settings.log_dir)
+        listener = _listen(settings)
+        application.open()
+    except StartupError as error:
+        application.close()
+        return _say_no(error)
+    socketio = application.app.extensions["socketio"]  # type: ignore[union-attr]
+    serving = threading.Thread(target=concurrency.serve, args=(application.app, socketio, listener), daemon=True)
+    serving.start()
+    _say_hello(settings, application)
+    while not stopping and serving.is_alive():
+        time.sleep(SHUTDOWN_POLL_S)
+    concurrency.stop_listening(listener)
+    time.sleep(DRAIN_S)
+    application.close()
+    print("Stopped.", file=sys.stderr, flush=True)
+    return 0 if stopping else 1
+
+
+def _listen(settings: Settings) -> Any:
+    from mission_dashboard import concurrency
+
+    try:
+        return concurrency.listen(settings.host, settings.port)
+    except OSError as error:
+        raise StartupError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
+            "Set MISSION_DASHBOARD_PORT (or MISSION_DASHBOARD_HOST) to a free one."
+        ) from error
+
+
+def _say_no(error: StartupError) -> int:
+    print(f"Mission Dashboard cannot start.\n{error}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _say_hello(settings: Settings, application: Application) -> None:
+    address = f"http://{'localhost' if settings.host in ('0.0.0.0', '::') else settings.host}:{settings.port}"
+    print(
+        f"\nMission Dashboard is at {address}\n"
+        f"Missions are kept in {application.database}\n"
+        f"Log: {settings.log_dir / 'mission_dashboard.log'}\n\n"
+        "Try it:\n"
+        f"  curl -X POST {address}/api/missions -H 'Content-Type: application/json' "
+        '-d \'{"title": "My first mission"}\'\n\n'
+        "Ctrl-C stops it.\n",
+        flush=True,
+    )

@@ -1,0 +1,444 @@
+"""MissionTracker owns the state of all missions, in memory and in PostgreSQL, and tells subscribers of each change.
+
+Usable as a plain Python library, without the web application:
+
+    tracker = MissionTracker.connect("postgresql://...")
+    mission = tracker.create(title="Index the corpus")
+    tracker.start(mission.id, agent_type="RetrievalAgent")
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from uuid_utils import uuid7
+
+from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
+from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry, Stage
+from mission_dashboard.cursors import Cursor, parse_cursor
+from mission_dashboard.errors import (
+    MissionDashboardError,
+    MissionNotFound,
+    StoreUnavailable,
+    VersionConflict,
+    WriteRefused,
+)
+from mission_dashboard.events import Change, MissionEvent
+from mission_dashboard.metrics import Metrics, Point, Totals
+from mission_dashboard.missions import Mission, Move
+from mission_dashboard.publisher import Publisher, Subscriber
+from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
+from mission_dashboard.reports import (
+    CancelReport,
+    CompleteReport,
+    FailReport,
+    NewMission,
+    ProgressReport,
+    StartReport,
+    understand,
+)
+from mission_dashboard.store import Store
+from mission_dashboard.writer import Pending, QueueState, Writer
+
+logger = logging.getLogger(__name__)
+
+CATCH_UP_EVENTS = 20_000
+CATCH_UP_MISSIONS = 2_000
+SNAPSHOT_MISSIONS = 100
+CONFLICT_TRIES = 5
+CLOSE_TIMEOUT_S = 2.0
+CHORE_INTERVAL_S = 5.0
+DURATIONS_OF_LAST = timedelta(hours=1)
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the time of day, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a viewer needs to begin, or to catch up.
+
+    ``is_whole`` tells whether the missions are a fresh picture (to replace what the viewer has) or only those that
+    changed since its cursor.
+    """
+
+    missions: Sequence[Mission]
+    metrics: Metrics
+    cursor: str
+    is_whole: bool = True
+
+
+class MissionTracker:
+    """All missions: commands that change them, queries that read them, and subscriptions to the changes."""
+
+    def __init__(self, store: Store, clock: Clock = utc_now, new_id: Callable[[], str] | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id or (lambda: str(uuid7()))
+        self._memory = threading.RLock()
+        self._cache = MissionCache()
+        self._totals = Totals()
+        self._horizon = 0
+        self._percentiles: tuple[float, float] | None = None
+        self._changes = Publisher()
+        self._states = Publisher()
+        self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]))
+        self._closed = threading.Event()
+
+    @classmethod
+    def connect(cls, dsn: str) -> MissionTracker:
+        """Open a tracker on the PostgreSQL server behind ``dsn``, migrating its database where needed."""
+        from mission_dashboard.postgres.store import PostgresStore
+
+        tracker = cls(PostgresStore(dsn))
+        tracker.open()
+        return tracker
+
+    def open(self) -> None:
+        """Connect to the store, load what is alive, and begin to take commands."""
+        self._store.open()
+        self._load_memory()
+        self._changes.start()
+        self._states.start()
+        self._writer.start()
+        threading.Thread(target=self._do_chores, name="mission-chores", daemon=True).start()
+
+    def close(self) -> None:
+        """Write what is queued, tell it, and let go of the store."""
+        self._closed.set()
+        self._writer.close(CLOSE_TIMEOUT_S)
+        self._changes.close(CLOSE_TIMEOUT_S)
+        self._states.close(CLOSE_TIMEOUT_S)
+        self._store.close()
+
+    def __enter__(self) -> MissionTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Commands. Each returns the mission as committed, or raises and has changed nothing.
+
+    def create(self, *, idempotency_key: str | None = None, **said: Any) -> Mission:
+        """Create a pending mission from the fields of `NewMission`."""
+        return self.execute(Create(understand(NewMission, said), idempotency_key)).mission
+
+    def start(self, mission_id: str, *, if_match: tuple[int, ...] | None = None, **said: Any) -> Mission:
+        """Move a pending mission to running."""
+        report = understand(StartReport, said).to_report()
+        return self.execute(Advance(mission_id, Move.START, report, if_match)).mission
+
+    def progress(self, mission_id: str, *, if_match: tuple[int, ...] | None = None, **said: Any) -> Mission:
+        """Record how far a running mission is."""
+        report = understand(ProgressReport, said).to_report()
+        return self.execute(Advance(mission_id, Move.PROGRESS, report, if_match)).mission
+
+    def complete(self, mission_id: str, *, if_match: tuple[int, ...] | None = None, **said: Any) -> Mission:
+        """Move a running mission to completed; the same call repeated changes nothing."""
+        report = understand(CompleteReport, said).to_report()
+        return self.execute(Advance(mission_id, Move.COMPLETE, report, if_match)).mission
+
+    def fail(self, mission_id: str, *, if_match: tuple[int, ...] | None = None, **said: Any) -> Mission:
+        """Move a running mission to failed; the same call repeated changes nothing."""
+        report = understand(FailReport, said).to_report()
+        return self.execute(Advance(mission_id, Move.FAIL, report, if_match)).mission
+
+    def cancel(self, mission_id: str, *, if_match: tuple[int, ...] | None = None, **said: Any) -> Mission:
+        """Move a pending or running mission to cancelled; the same call repeated changes nothing."""
+        report = understand(CancelReport, said).to_report()
+        return self.execute(Advance(mission_id, Move.CANCEL, report, if_match)).mission
+
+    def retry(self, mission_id: str, *, if_match: tuple[int, ...] | None = None) -> Mission:
+        """Create a new pending mission like a finished one."""
+        return self.execute(Retry(mission_id, if_match)).mission
+
+    def execute(self, command: Command) -> Outcome:
+        """Commit one command and return its outcome; raise its error, `QueueFull` or `StoreUnavailable`."""
+        for mission_id in command.mission_ids:
+            _require_storable(mission_id)
+        return self._writer.submit(command, answer_at_commit=self._changes.is_current_thread)
+
+    # Queries.
+
+    def get(self, mission_id: str) -> Mission:
+        """Return one mission; raise `MissionNotFound`, or `StoreUnavailable` if only the store could tell."""
+        _require_storable(mission_id)
+        with self._memory:
+            mission = self._cache.get(mission_id)
+        if mission is not None:
+            return mission
+        self._require_up()
+        found = self._store.missions([mission_id])
+        if not found:
+            raise MissionNotFound(mission_id)
+        return found[0]
+
+    def list(self, query: Query) -> Page:
+        """Return one page of missions; from memory, and saying so, while the store is away."""
+        try:
+            self._require_up()
+            missions = self._store.page(query, query.limit + 1)
+            return self._page(query, missions, self._count(query.filters), degraded=False)
+        except StoreUnavailable:
+            if self.is_up:
+                raise
+            wanted = self._from_memory(query)
+            total = self._count(query.filters) if query.filters.only_facets else len(wanted)
+            return self._page(query, wanted[: query.limit + 1], total, degraded=True)
+
+    def _page(self, query: Query, missions: Sequence[Mission], total: int, *, degraded: bool) -> Page:
+        shown = tuple(missions[: query.limit])
+        more = len(missions) > query.limit
+        return Page(shown, total, query.next_cursor(shown[-1]) if more else None, degraded=degraded)
+
+    def _from_memory(self, query: Query) -> Sequence[Mission]:
+        filters = query.filters
+        with self._memory:
+            wanted = [mission for mission in self._cache if filters.let_through(mission)]
+        wanted.sort(key=query.key, reverse=query.descending)
+        if query.after is None:
+            return wanted
+        after = query.after
+        return [m for m in wanted if (query.key(m) < after if query.descending else query.key(m) > after)]
+
+    def _count(self, filters: Filters) -> int:
+        if not filters.only_facets:
+            return self._store.count(filters)
+        with self._memory:
+            return self._totals.count(filters.facets)
+
+    def facet_counts(self, filters: Filters) -> Mapping[str, Mapping[str, int]]:
+        """For each facet, count its values under the other facets' filters: what choosing one would show."""
+        with self._memory:
+            return self._totals.facet_counts(filters.facets)
+
+    def running(self) -> Sequence[Mission]:
+        """Return all running missions, newest first."""
+        with self._memory:
+            if self._cache.holds_all_alive or not self.is_up:
+                return self._cache.running()
+        return self._store.running(limit=ALIVE_LIMIT)
+
+    def metrics(self) -> Metrics:
+        """Return the metrics over all missions."""
+        with self._memory:
+            median, p95 = self._percentiles or (None, None)
+            return replace(self._totals.metrics(), duration_p50=median, duration_p95=p95)
+
+    def history(self, minutes: int) -> Sequence[Point]:
+        """Return one point for each of the last minutes, the current one last."""
+        wanted = min(max(minutes, 1), MAX_HISTORY_MINUTES)
+        last = self._clock().replace(second=0, microsecond=0)
+        self._require_up()
+        with self._memory:
+            running = self._totals.metrics().running_missions
+        known = {point.at: point for point in self._store.minutes(last - timedelta(minutes=wanted - 1))}
+        points = []
+        for back in range(wanted):
+            at = last - timedelta(minutes=back)
+            point = known.get(at) or Point(at)
+            points.append(replace(point, running=max(0, running)))
+            running -= point.running
+        return points[::-1]
+
+    def events(self, mission_id: str, after: int = 0, limit: int = 200) -> Sequence[MissionEvent]:
+        """Return one mission's history after a version, oldest first."""
+        mission = self.get(mission_id)
+        self._require_up()
+        return self._store.events(mission.id, after, limit)
+
+    def snapshot(self) -> Snapshot:
+        """Return what a viewer sees first, and the cursor from which it can follow."""
+        with self._memory:
+            return Snapshot(self._cache.newest(SNAPSHOT_MISSIONS), self.metrics(), self._cursor())
+
+    def changes_since(self, cursor_text: str) -> Snapshot:
+        """Return the missions that changed since a cursor; a whole new picture where that cannot be told.
+
+        That is so for a cursor from another database, after very many changes, and while the store is away.
+        """
+        cursor = parse_cursor(cursor_text)
+        if cursor is None or not self.is_up or cursor.database != self._store.cursor(0).database:
+            return self.snapshot()
+        events, horizon = self._store.events_since(cursor.transaction, CATCH_UP_EVENTS)
+        ids = list(dict.fromkeys(event.mission_id for event in events))
+        if len(events) == CATCH_UP_EVENTS or len(ids) > CATCH_UP_MISSIONS:
+            return self.snapshot()
+        now_at = str(self._store.cursor(max(horizon or 0, cursor.transaction)))
+        return Snapshot(self._store.missions(ids), self.metrics(), now_at, is_whole=False)
+
+    # Being told.
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call ``subscriber`` with every committed batch of changes, in order; return what ends it.
+
+        Callers of commands are answered after all subscribers have seen the change, so a subscriber must be quick.
+        It may read and write missions.
+        """
+        return self._changes.subscribe(subscriber)
+
+    def subscribe_state(self, subscriber: Callable[[Sequence[bool]], None]) -> Callable[[], None]:
+        """Call ``subscriber`` whenever the store goes away (false) or comes back (true)."""
+        return self._states.subscribe(subscriber)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the store takes writes."""
+        return self._writer.up
+
+    @property
+    def server_version(self) -> str:
+        """The version of the PostgreSQL server."""
+        return self._store.server_version
+
+    def queue_state(self) -> QueueState:
+        """Return how long the writer's queue is."""
+        return self._writer.state()
+
+    # The writer's work; only its thread comes here.
+
+    def _write(self, pendings: Sequence[Pending]) -> None:
+        for _ in range(CONFLICT_TRIES):
+            stage = self._stage([pending.command for pending in pendings])
+            answers = [(pending, _try(pending.command, stage)) for pending in pendings]
+            try:
+                horizon = self._store.write_batch(stage.batch()) if stage.events else self._horizon
+            except VersionConflict:
+                logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
+                with self._memory:
+                    self._cache.forget(stage.stored)
+                continue
+            except WriteRefused as refusal:
+                self._write_one_by_one(pendings, refusal)
+                return
+            self._commit_to_memory(stage, horizon)
+            self._tell(stage, answers)
+            return
+        for pending in pendings:
+            pending.resolve(StoreUnavailable("Other writers kept changing this mission. Try again shortly."))
+
+    def _write_one_by_one(self, pendings: Sequence[Pending], refusal: WriteRefused) -> None:
+        if len(pendings) > 1:
+            for pending in pendings:
+                self._write([pending])
+            return
+        logger.error("the database refused %r", pendings[0].command, exc_info=refusal)
+        pendings[0].resolve(refusal)
+
+    def _stage(self, commands: Sequence[Command]) -> Stage:
+        ids = {mission_id for command in commands for mission_id in command.mission_ids}
+        wanted_keys = [key for command in commands for key in command.keys]
+        keys = {stored.key: stored for stored in self._store.keys(wanted_keys)} if wanted_keys else {}
+        ids.update(stored.mission_id for stored in keys.values())
+        with self._memory:
+            known = {mission_id: found for mission_id in ids if (found := self._cache.get(mission_id))}
+        if missing := ids - known.keys():
+            known.update((mission.id, mission) for mission in self._store.missions(sorted(missing)))
+        used = {stored.key: (stored.digest, stored.mission_id) for stored in keys.values()}
+        return Stage(known, used, self._clock(), self._new_id)
+
+    def _commit_to_memory(self, stage: Stage, horizon: int) -> None:
+        with self._memory:
+            for mission in stage.staged.values():
+                self._cache.put(mission)
+            self._totals.add(stage.delta)
+            self._horizon = max(self._horizon, horizon)
+
+    def _tell(self, stage: Stage, answers: Sequence[tuple[Pending, Outcome | MissionDashboardError]]) -> None:
+        def answer() -> None:
+            for pending, result in answers:
+                pending.resolve(result)
+
+        for pending, result in answers:
+            if pending.answer_at_commit:
+                pending.resolve(result)
+        cursor = self._cursor()
+        self._changes.publish([Change(event, mission, cursor) for event, mission in stage.events], answer)
+
+    def _probe(self, was_up: bool) -> None:
+        """Ask whether the store answers; after an outage, learn what it holds that memory does not."""
+        if was_up:
+            self._store.ping()
+        else:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Bring memory up to date with the store, and tell what nobody was told.
+
+        A batch whose connection broke at its commit was refused to its callers but may be there.
+        """
+        events, _ = self._store.events_since(self._horizon, CATCH_UP_EVENTS)
+        with self._memory:
+            news = [event for event in events if event.version > self._known_version(event.mission_id)]
+        missions = {mission.id: mission for mission in self._store.missions([event.mission_id for event in news])}
+        self._load_memory()
+        cursor = self._cursor()
+        self._changes.publish([Change(event, missions[event.mission_id], cursor) for event in news])
+
+    def _known_version(self, mission_id: str) -> int:
+        mission = self._cache.get(mission_id)
+        return mission.version if mission else 0
+
+    def _load_memory(self) -> None:
+        horizon = self._store.horizon()
+        totals = self._store.totals()
+        alive = self._store.alive(ALIVE_LIMIT + 1)
+        finished = self._store.finished(FINISHED_LIMIT)
+        with self._memory:
+            self._horizon = horizon
+            self._totals = totals
+            self._cache.replace_all(alive[:ALIVE_LIMIT], finished, complete=len(alive) <= ALIVE_LIMIT)
+
+    def _cursor(self) -> str:
+        cursor: Cursor = self._store.cursor(self._horizon)
+        return str(cursor)
+
+    def _require_up(self) -> None:
+        if not self.is_up:
+            raise StoreUnavailable("The database is away, and this is not in memory. Try again shortly.")
+
+    # Chores: what is done now and then rather than upon a command.
+
+    def _do_chores(self) -> None:
+        next_minute = time.monotonic()
+        while not self._closed.wait(CHORE_INTERVAL_S):
+            if not self.is_up:
+                continue
+            try:
+                self._measure_durations()
+                if time.monotonic() >= next_minute:
+                    next_minute = time.monotonic() + 60.0
+                    self._store.snapshot_metrics(self._clock(), self.metrics())
+                    self._store.forget_keys()
+            except StoreUnavailable as error:
+                logger.warning("chores wait for the database: %s", error)
+            except Exception:  # the top of a thread: the next round may go well
+                logger.exception("a chore failed")
+
+    def _measure_durations(self) -> None:
+        percentiles = self._store.duration_percentiles(self._clock() - DURATIONS_OF_LAST)
+        with self._memory:
+            self._percentiles = percentiles
+
+
+def _try(command: Command, stage: Stage) -> Outcome | MissionDashboardError:
+    try:
+        return command.apply(stage)
+    except MissionDashboardError as error:
+        return error
+
+
+def _require_storable(mission_id: str) -> None:
+    """Refuse ids that no mission can have, before the database stumbles over them."""
+    if len(mission_id) > 255 or "\x00" in mission_id or not mission_id.isprintable():
+        raise MissionNotFound(mission_id[:255])

@@ -1,0 +1,223 @@
+"""What a mission is, and the moves it may make.
+
+A mission is a frozen value: each move returns a new one with ``version + 1``. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from mission_dashboard.errors import IllegalMove
+
+JsonObject = Mapping[str, Any]
+
+
+class MissionStatus(str, Enum):
+    """Where a mission is in its life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a mission with this status never changes its outcome again."""
+        return self in FINAL_STATUSES
+
+
+class MissionPriority(str, Enum):
+    """How urgent a mission is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+FINAL_STATUSES = frozenset({MissionStatus.COMPLETED, MissionStatus.FAILED, MissionStatus.CANCELLED})
+
+
+class Move(str, Enum):
+    """What can be done to a mission that exists."""
+
+    START = "start"
+    PROGRESS = "progress"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """From which statuses a move is allowed, and where it leads."""
+
+    allowed_from: frozenset[MissionStatus]
+    leads_to: MissionStatus
+
+
+MOVES: Mapping[Move, Rule] = {
+    Move.START: Rule(frozenset({MissionStatus.PENDING}), MissionStatus.RUNNING),
+    Move.PROGRESS: Rule(frozenset({MissionStatus.RUNNING}), MissionStatus.RUNNING),
+    Move.COMPLETE: Rule(frozenset({MissionStatus.RUNNING}), MissionStatus.COMPLETED),
+    Move.FAIL: Rule(frozenset({MissionStatus.RUNNING}), MissionStatus.FAILED),
+    Move.CANCEL: Rule(frozenset({MissionStatus.PENDING, MissionStatus.RUNNING}), MissionStatus.CANCELLED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most a mission may use; ``None`` is no limit. Cost in US dollars, time in seconds."""
+
+    cost: float | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mission:
+    """One agent run or LLM job. Times are aware UTC, durations seconds, costs US dollars."""
+
+    id: str
+    title: str
+    status: MissionStatus
+    priority: MissionPriority
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    description: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration: float | None = None
+    progress: float = 0.0
+    error_message: str | None = None
+    result: Any = None
+    metadata: JsonObject = field(default_factory=dict)
+    agent_type: str | None = None
+    model_used: str | None = None
+    tokens_used: int | None = None
+    cost_estimate: float | None = None
+    parent_id: str | None = None
+    retry_of: str | None = None
+    step: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    heartbeat_at: datetime | None = None
+    budget: Budget | None = None
+    finish_digest: str | None = None
+    """What the finishing call said, so that the same call repeated is recognised. Not on the wire."""
+
+    @property
+    def type(self) -> str | None:
+        """The mission type, ``metadata.type``."""
+        value = self.metadata.get("type")
+        return value if isinstance(value, str) else None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the mission has finished, one way or another."""
+        return self.status in FINAL_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an agent says along with a move; ``None`` is 'not said' and leaves the mission as it is."""
+
+    progress: float | None = None
+    step: str | None = None
+    agent_type: str | None = None
+    model_used: str | None = None
+    tokens_used: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_estimate: float | None = None
+    error_message: str | None = None
+    result: Any = None
+    metadata: JsonObject | None = None
+
+
+REPLACED_BY_REPORT = (
+    "progress",
+    "step",
+    "agent_type",
+    "model_used",
+    "tokens_used",
+    "input_tokens",
+    "output_tokens",
+    "cost_estimate",
+    "error_message",
+    "result",
+)
+
+
+def apply_move(
+    mission: Mission, move: Move, report: Report, at: datetime, finish_digest: str | None = None
+) -> Mission:
+    """Return the mission after ``move``; raise `IllegalMove` where its status does not allow it."""
+    rule = MOVES[move]
+    if mission.status not in rule.allowed_from:
+        raise IllegalMove(mission.id, mission.status.value, move.value, _hint(mission.status, move))
+    # An agent's clock is not asked, but ours may step back: a mission never moves before it was created.
+    at = max(at, mission.updated_at)
+    changes: dict[str, Any] = _said(mission, report)
+    changes.update(status=rule.leads_to, version=mission.version + 1, updated_at=at)
+    if move is not Move.CANCEL:
+        changes["heartbeat_at"] = at
+    if move is Move.START:
+        changes["started_at"] = at
+    if rule.leads_to in FINAL_STATUSES:
+        changes.update(_ending(mission, move, at), finish_digest=finish_digest)
+    return replace(mission, **changes)
+
+
+def _said(mission: Mission, report: Report) -> dict[str, Any]:
+    said = {name: value for name in REPLACED_BY_REPORT if (value := getattr(report, name)) is not None}
+    if report.metadata:
+        said["metadata"] = {**mission.metadata, **report.metadata}
+    if report.tokens_used is None and (report.input_tokens is not None or report.output_tokens is not None):
+        input_tokens = said.get("input_tokens", mission.input_tokens) or 0
+        said["tokens_used"] = input_tokens + (said.get("output_tokens", mission.output_tokens) or 0)
+    return said
+
+
+def _ending(mission: Mission, move: Move, at: datetime) -> dict[str, Any]:
+    ending: dict[str, Any] = {"completed_at": at}
+    if mission.started_at is not None:
+        ending["duration"] = max(0.0, (at - mission.started_at).total_seconds())
+    if move is Move.COMPLETE:
+        ending["progress"] = 100.0
+    return ending
+
+
+def _hint(status: MissionStatus, move: Move) -> str:
+    if status.is_final:
+        return "A finished mission never changes; retry it to run it again."
+    if status is MissionStatus.PENDING:
+        return "Start it first, or cancel it."
+    return "It was started already." if move is Move.START else ""
+
+
+def retry_of(mission: Mission, new_id: str, at: datetime) -> Mission:
+    """Return a new pending mission like a finished one; raise `IllegalMove` where it has not finished."""
+    if not mission.is_final:
+        raise IllegalMove(mission.id, mission.status.value, "retry", "Only a finished mission can be retried.")
+    return Mission(
+        id=new_id,
+        title=mission.title,
+        description=mission.description,
+        status=MissionStatus.PENDING,
+        priority=mission.priority,
+        created_at=at,
+        updated_at=at,
+        metadata=mission.metadata,
+        agent_type=mission.agent_type,
+        model_used=mission.model_used,
+        parent_id=mission.parent_id,
+        retry_of=mission.id,
+        budget=mission.budget,
+    )

@@ -1,0 +1,140 @@
+"""Connections to PostgreSQL: opening them, waiting on them with a deadline, lending them out.
+
+Every statement has a deadline, kept on this side of the wire, because a server that hangs or a network that went
+silent answers no timeout of its own. libpq has no such deadline: it is kept by psycopg2's wait callback, which
+`install_wait_callback` sets for the whole process and which also lets green threads run meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+
+from mission_dashboard.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+WaitForSocket = Callable[[int, bool, float], bool]
+"""Waits until a file descriptor can be read (or written, when true) or seconds have passed; whether it can."""
+
+CONNECT_TIMEOUT_S = 1.0
+STATEMENT_TIMEOUT_S = 1.5
+SLOW_STATEMENT_TIMEOUT_S = 120.0
+
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+"""What psycopg2 raises when the server is away, ends the session or does not answer in time."""
+
+
+class Connection(psycopg2.extensions.connection):
+    """A connection whose statements each have a deadline, in seconds from the moment they begin."""
+
+    timeout_s = CONNECT_TIMEOUT_S
+
+
+def install_wait_callback(wait_for_socket: WaitForSocket) -> None:
+    """Make every psycopg2 connection of this process wait through ``wait_for_socket`` and give up in time."""
+
+    def wait(connection: psycopg2.extensions.connection) -> None:
+        timeout_s = getattr(connection, "timeout_s", SLOW_STATEMENT_TIMEOUT_S)
+        ends_at = time.monotonic() + timeout_s
+        while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+            left_s = ends_at - time.monotonic()
+            writing = state == psycopg2.extensions.POLL_WRITE
+            if left_s <= 0 or not wait_for_socket(connection.fileno(), writing, left_s):
+                raise psycopg2.OperationalError(f"PostgreSQL did not answer within {timeout_s:g} s")
+
+    psycopg2.extensions.set_wait_callback(wait)
+
+
+def connect(dsn: str, application: str = "mission-dashboard", options: str = "") -> Connection:
+    """Open an autocommit connection in UTC that reads JSON with orjson; raise `StoreUnavailable` if it cannot."""
+    try:
+        connection = psycopg2.connect(
+            dsn,
+            connection_factory=Connection,
+            application_name=application,
+            connect_timeout=2,
+            options=f"-c timezone=UTC -c jit=off -c client_min_messages=warning {options}".strip(),
+        )
+        connection.timeout_s = STATEMENT_TIMEOUT_S
+        connection.autocommit = True
+    except LOST as error:
+        raise StoreUnavailable("The database cannot be reached. Try again shortly.") from error
+    psycopg2.extras.register_default_json(connection, loads=orjson.loads)
+    psycopg2.extras.register_default_jsonb(connection, loads=orjson.loads)
+    return connection
+
+
+@contextmanager
+def patience(connection: Connection, timeout_s: float) -> Iterator[None]:
+    """Let statements on this connection take longer for a while: migrations, counting a large table."""
+    before, connection.timeout_s = connection.timeout_s, timeout_s
+    try:
+        yield
+    finally:
+        connection.timeout_s = before
+
+
+class Pool:
+    """A few connections for reading, lent one caller at a time; a caller waits for its turn, but not forever."""
+
+    def __init__(self, dsn: str, size: int) -> None:
+        self._dsn = dsn
+        self._turns = threading.BoundedSemaphore(size)
+        self._idle: list[Connection] = []
+
+    def run(self, sql: str, parameters: Any, timeout_s: float = STATEMENT_TIMEOUT_S) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; raise `StoreUnavailable` when the server is away.
+
+        A connection that went stale while it lay idle (the server was restarted) is replaced once, silently.
+        """
+        if not self._turns.acquire(timeout=timeout_s):
+            raise StoreUnavailable("All database connections are busy. Try again shortly.")
+        try:
+            while self._idle:
+                try:
+                    return self._run_on(self._idle.pop(), sql, parameters, timeout_s)
+                except LOST as error:
+                    logger.debug("an idle connection was lost: %s", error)
+            try:
+                return self._run_on(connect(self._dsn), sql, parameters, timeout_s)
+            except LOST as error:
+                raise StoreUnavailable("The database does not answer. Try again shortly.") from error
+        finally:
+            self._turns.release()
+
+    def _run_on(
+        self, connection: Connection, sql: str, parameters: Any, timeout_s: float
+    ) -> list[tuple[Any, ...]]:
+        try:
+            with patience(connection, timeout_s):
+                rows = fetch(connection, sql, parameters)
+        except LOST:
+            connection.close()
+            raise
+        except psycopg2.Error:
+            self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+        return rows
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def fetch(connection: Connection, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """Run one statement and return its rows, none for a statement without."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,351 @@
+-- name: write_batch
+-- Write a whole batch in one statement, so in one transaction and one round trip. Each mission appears once.
+WITH created AS (
+    INSERT INTO missions (
+        id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
+        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    )
+    SELECT
+        id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
+        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    FROM json_to_recordset(:created::json) AS m (
+        id text, title text, description text, status text, priority text, created_at timestamptz,
+        updated_at timestamptz, version bigint, started_at timestamptz, completed_at timestamptz,
+        duration double precision, progress double precision, error_message text, result jsonb, metadata jsonb,
+        mission_type text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
+        parent_id text, retry_of text, step text, input_tokens bigint, output_tokens bigint,
+        heartbeat_at timestamptz, budget jsonb, finish_digest text
+    )
+    RETURNING 1
+),
+moved AS (
+    UPDATE missions
+    SET status = m.status,
+        updated_at = m.updated_at,
+        version = m.version,
+        started_at = m.started_at,
+        completed_at = m.completed_at,
+        duration = m.duration,
+        progress = m.progress,
+        error_message = m.error_message,
+        agent_type = m.agent_type,
+        model_used = m.model_used,
+        tokens_used = m.tokens_used,
+        cost_estimate = m.cost_estimate,
+        step = m.step,
+        input_tokens = m.input_tokens,
+        output_tokens = m.output_tokens,
+        heartbeat_at = m.heartbeat_at,
+        finish_digest = m.finish_digest
+    FROM json_to_recordset(:moved::json) AS m (
+        id text, old_version bigint, status text, updated_at timestamptz, version bigint,
+        started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
+        error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
+        step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, finish_digest text
+    )
+    WHERE missions.id = m.id
+        AND missions.version = m.old_version
+    RETURNING 1
+),
+-- The same for missions whose large values changed too; the others' are left where they are.
+rewritten AS (
+    UPDATE missions
+    SET status = m.status,
+        updated_at = m.updated_at,
+        version = m.version,
+        started_at = m.started_at,
+        completed_at = m.completed_at,
+        duration = m.duration,
+        progress = m.progress,
+        error_message = m.error_message,
+        agent_type = m.agent_type,
+        model_used = m.model_used,
+        tokens_used = m.tokens_used,
+        cost_estimate = m.cost_estimate,
+        step = m.step,
+        input_tokens = m.input_tokens,
+        output_tokens = m.output_tokens,
+        heartbeat_at = m.heartbeat_at,
+        finish_digest = m.finish_digest,
+        result = m.result,
+        metadata = m.metadata,
+        mission_type = m.mission_type
+    FROM json_to_recordset(:rewritten::json) AS m (
+        id text, old_version bigint, status text, updated_at timestamptz, version bigint,
+        started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
+        error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
+        step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, finish_digest text,
+        result jsonb, metadata jsonb, mission_type text
+    )
+    WHERE missions.id = m.id
+        AND missions.version = m.old_version
+    RETURNING 1
+),
+recorded AS (
+    INSERT INTO mission_events (mission_id, version, type, at, changes)
+    SELECT mission_id, version, type, at, changes
+    FROM json_to_recordset(:events::json) AS e (
+        mission_id text, version bigint, type text, at timestamptz, changes jsonb
+    )
+),
+counted AS (
+    INSERT INTO mission_facets (shard, status, priority, type, agent_type, model_used, missions)
+    SELECT :shard::smallint, status, priority, type, agent_type, model_used, missions
+    FROM json_to_recordset(:facets::json) AS f (
+        status text, priority text, type text, agent_type text, model_used text, missions bigint
+    )
+    ON CONFLICT (shard, status, priority, type, agent_type, model_used)
+    DO UPDATE SET missions = mission_facets.missions + excluded.missions
+),
+summed AS (
+    INSERT INTO mission_totals (shard, tokens, cost, duration, ran)
+    SELECT :shard::smallint, tokens, cost, duration, ran
+    FROM json_to_recordset(:totals::json) AS t (tokens numeric, cost numeric, duration double precision, ran bigint)
+    ON CONFLICT (shard)
+    DO UPDATE SET
+        tokens = mission_totals.tokens + excluded.tokens,
+        cost = mission_totals.cost + excluded.cost,
+        duration = mission_totals.duration + excluded.duration,
+        ran = mission_totals.ran + excluded.ran
+),
+told AS (
+    INSERT INTO mission_minutes (
+        minute, shard, created, started, completed, failed, cancelled, running, tokens, cost
+    )
+    SELECT minute, :shard::smallint, created, started, completed, failed, cancelled, running, tokens, cost
+    FROM json_to_recordset(:minutes::json) AS n (
+        minute timestamptz, created bigint, started bigint, completed bigint, failed bigint, cancelled bigint,
+        running bigint, tokens numeric, cost numeric
+    )
+    ON CONFLICT (minute, shard)
+    DO UPDATE SET
+        created = mission_minutes.created + excluded.created,
+        started = mission_minutes.started + excluded.started,
+        completed = mission_minutes.completed + excluded.completed,
+        failed = mission_minutes.failed + excluded.failed,
+        cancelled = mission_minutes.cancelled + excluded.cancelled,
+        running = mission_minutes.running + excluded.running,
+        tokens = mission_minutes.tokens + excluded.tokens,
+        cost = mission_minutes.cost + excluded.cost
+),
+remembered AS (
+    INSERT INTO idempotency_keys (key, digest, mission_id, created_at)
+    SELECT key, digest, mission_id, created_at
+    FROM json_to_recordset(:keys::json) AS k (key text, digest text, mission_id text, created_at timestamptz)
+)
+SELECT
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
+    mission_dashboard_require_all(
+        (SELECT count(*) FROM moved) + (SELECT count(*) FROM rewritten),
+        json_array_length(:moved::json) + json_array_length(:rewritten::json)
+    );
+
+-- name: claim_shard
+-- Take the first counter shard that no other process holds, for as long as this connection lives.
+SELECT shard
+FROM generate_series(0, 1023) AS shard
+WHERE pg_try_advisory_lock(1297700932, shard)
+LIMIT 1;
+
+-- name: mission_rows
+-- The missions with these ids, as far as they exist.
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+FROM missions
+WHERE id = ANY(:ids);
+
+-- name: alive_rows
+-- The newest missions that have not finished.
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+FROM missions
+WHERE status IN ('pending', 'running')
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
+
+-- name: running_rows
+-- All running missions, newest first.
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+FROM missions
+WHERE status = 'running'
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
+
+-- name: finished_rows
+-- The missions that finished last.
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+FROM missions
+WHERE completed_at IS NOT NULL
+ORDER BY completed_at DESC
+LIMIT :limit;
+
+-- name: key_rows
+-- What these idempotency keys were used for.
+SELECT key, digest, mission_id
+FROM idempotency_keys
+WHERE key = ANY(:keys);
+
+-- name: forget_keys!
+-- Idempotency keys are honoured for a day.
+DELETE FROM idempotency_keys
+WHERE created_at < now() - interval '24 hours';
+
+-- name: database_name
+-- The database's own name, for cursors.
+SELECT name
+FROM mission_dashboard_database;
+
+-- name: horizon
+-- Every transaction before this one has ended and is visible.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+
+-- name: stored_horizon
+-- The newest transaction that events name, next to the newest one the server knows.
+SELECT
+    (SELECT max(committed_in) FROM mission_events)::text::bigint,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+
+-- name: forget_transactions!
+-- After a restore into another cluster: its transaction ids mean nothing here.
+UPDATE mission_events
+SET committed_in = '0';
+
+-- name: rename_database!
+-- Make every cursor given out so far unknown.
+UPDATE mission_dashboard_database
+SET name = substr(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text), 1, 8);
+
+-- name: events_since
+-- The changes since a transaction, in the order of each mission's versions, and how far this view reaches.
+SELECT
+    mission_id, version, type, at, changes,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_events
+WHERE committed_in >= :transaction::text::xid8
+ORDER BY committed_in, mission_id, version
+LIMIT :limit;
+
+-- name: facet_rows
+-- How many missions there are of each combination.
+SELECT status, priority, type, agent_type, model_used, sum(missions)::bigint
+FROM mission_facets
+GROUP BY status, priority, type, agent_type, model_used
+HAVING sum(missions) <> 0;
+
+-- name: total_row
+-- The sums over all missions.
+SELECT
+    coalesce(sum(tokens), 0)::bigint, coalesce(sum(cost), 0), coalesce(sum(duration), 0)::double precision,
+    coalesce(sum(ran), 0)::bigint
+FROM mission_totals;
+
+-- name: minute_rows
+-- What happened in each minute since a moment.
+SELECT
+    minute, sum(created)::bigint, sum(started)::bigint, sum(completed)::bigint, sum(failed)::bigint,
+    sum(cancelled)::bigint, sum(running)::bigint, sum(tokens)::bigint, sum(cost)
+FROM mission_minutes
+WHERE minute >= :since
+GROUP BY minute
+ORDER BY minute;
+
+-- name: duration_percentiles
+-- Median and 95th percentile of the run times of the last 10,000 missions that finished since a moment.
+SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration)
+FROM (
+    SELECT duration
+    FROM missions
+    WHERE completed_at >= :since
+        AND duration IS NOT NULL
+    ORDER BY completed_at DESC
+    LIMIT 10000
+) AS recent;
+
+-- name: snapshot_metrics!
+-- Keep the metrics of this moment, once a minute whoever asks.
+INSERT INTO mission_metrics (
+    timestamp, total_missions, completed_missions, failed_missions, running_missions, average_duration,
+    success_rate, total_tokens, total_cost
+)
+SELECT :at, :total_missions, :completed_missions, :failed_missions, :running_missions, :average_duration,
+    :success_rate, :total_tokens, :total_cost
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM mission_metrics
+    WHERE timestamp > :at::timestamptz - interval '30 seconds'
+);
+
+-- name: event_rows
+-- One mission's history from a version on.
+SELECT mission_id, version, type, at, changes
+FROM mission_events
+WHERE mission_id = :mission_id
+    AND version > :after
+ORDER BY version
+LIMIT :limit;
+
+-- name: server_version
+-- The version of the PostgreSQL server.
+SELECT current_setting('server_version');
+
+-- name: page_rows
+-- One page of missions: the first of each status, merged, so that an index serves it whatever the table's size.
+-- The store fills in {key}, {direction} and {comes_after} from its own table of orders, and {filters} from
+-- the query of that name.
+SELECT
+    id, title, description, page.status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+FROM unnest(:statuses) AS wanted (status)
+CROSS JOIN LATERAL (
+    SELECT
+        id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget,
+        finish_digest, {key} AS sort_key
+    FROM missions
+    WHERE missions.status = wanted.status
+        AND (:after_id IS NULL OR ({key}, id) {comes_after} (:after_key, :after_id))
+        AND {filters}
+    ORDER BY sort_key {direction}, id {direction}
+    LIMIT :limit
+) AS page
+ORDER BY sort_key {direction}, id {direction}
+LIMIT :limit;
+
+-- name: page_total
+-- How many missions the filters let through, where the totals cannot tell.
+SELECT count(*)
+FROM missions
+WHERE status = ANY(:statuses)
+    AND {filters};
+
+-- name: filters
+-- What a caller may filter by: the condition of the two queries above. Parts with NULL vanish when planned.
+SELECT id
+FROM missions
+WHERE (:priority IS NULL OR priority = ANY(:priority))
+    AND (:type IS NULL OR mission_type = ANY(:type))
+    AND (:agent_type IS NULL OR agent_type = ANY(:agent_type))
+    AND (:model_used IS NULL OR model_used = ANY(:model_used))
+    AND (:parent_id IS NULL OR parent_id = :parent_id)
+    AND (:created_after IS NULL OR created_at >= :created_after)
+    AND (:created_before IS NULL OR created_at < :created_before)
+    AND (:word1 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word1)
+    AND (:word2 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word2)
+    AND (:word3 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word3)
+    AND (:word4 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word4)
+    AND (:word5 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word5)
+    AND (:word6 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word6);

@@ -1,0 +1,313 @@
+"""The tracker's store in PostgreSQL: writes batches, answers queries. Method names are the names in queries.sql."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiosql
+import psycopg2
+
+from mission_dashboard.cursors import Cursor
+from mission_dashboard.errors import StoreUnavailable, VersionConflict, WriteRefused
+from mission_dashboard.events import MissionEvent
+from mission_dashboard.metrics import Facet, Metrics, Point, Totals
+from mission_dashboard.missions import Mission
+from mission_dashboard.postgres.connections import (
+    LOST,
+    SLOW_STATEMENT_TIMEOUT_S,
+    Connection,
+    Pool,
+    connect,
+    fetch,
+    patience,
+)
+from mission_dashboard.postgres.migrate import migrate
+from mission_dashboard.postgres.rows import (
+    as_json,
+    created_row,
+    delta_rows,
+    event_of,
+    has_new_large_values,
+    mission_of,
+    moved_row,
+    rewritten_row,
+)
+from mission_dashboard.queries import ALL_STATUSES, Filters, Query
+from mission_dashboard.store import Batch, StoredKey
+
+logger = logging.getLogger(__name__)
+
+QUERIES = Path(__file__).parent / "sql" / "queries.sql"
+POOL_SIZE = 8
+# The batch statement must find missions by their key however small the table was when its plan was made.
+WRITER_OPTIONS = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
+BATCH_PARAMETERS = {
+    "created": "json",
+    "moved": "json",
+    "rewritten": "json",
+    "events": "json",
+    "facets": "json",
+    "totals": "json",
+    "minutes": "json",
+    "keys": "json",
+    "shard": "smallint",
+}
+MAX_SEARCH_WORDS = 6
+
+# The expressions by which pages may be ordered; never made from input.
+SORT_KEYS: Mapping[str, str] = {
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "completed_at": "coalesce(completed_at, 'epoch'::timestamptz)",
+    "title": 'title COLLATE "C"',
+    "priority": "CASE priority WHEN 'low' THEN 1 WHEN 'medium' THEN 2 WHEN 'high' THEN 3 ELSE 4 END",
+    "duration": "coalesce(duration, -1)",
+    "tokens_used": "coalesce(tokens_used, -1)",
+    "cost_estimate": "coalesce(cost_estimate, -1)",
+}
+
+
+class PostgresStore:
+    """Missions in PostgreSQL, behind a DSN. One connection writes, a pool reads."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._sql = _read_queries(QUERIES)
+        self._pool = Pool(dsn, POOL_SIZE)
+        self._writer: Connection | None = None
+        self._shard = 0
+        self.server_version = ""
+        self.database = ""
+
+    def open(self) -> None:
+        """Connect, migrate, and learn the database's name; raise `StoreUnavailable` or `StartupError`."""
+        connection = connect(self._dsn)
+        try:
+            with _lost_means_unavailable():
+                migrate(connection)
+                with patience(connection, SLOW_STATEMENT_TIMEOUT_S):
+                    self._adopt_after_restore(connection)
+                self.database = fetch(connection, self._sql["database_name"])[0][0]
+                self.server_version = fetch(connection, self._sql["server_version"])[0][0].split()[0]
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._pool.close()
+
+    def _adopt_after_restore(self, connection: Connection) -> None:
+        stored, current = fetch(connection, self._sql["stored_horizon"])[0]
+        if stored is not None and stored >= current:
+            logger.warning("the database was restored from another server: viewers will load everything anew")
+            fetch(connection, self._sql["forget_transactions"])
+            fetch(connection, self._sql["rename_database"])
+
+    # Writing: only the tracker's writer calls these.
+
+    def write_batch(self, batch: Batch) -> int:
+        """Commit the batch and return its horizon: every transaction before it has ended.
+
+        Raises `StoreUnavailable` (whether it was committed is then unknown), `VersionConflict` when another
+        process was first, `WriteRefused` when a row breaks a rule of the database.
+        """
+        connection = self._writing()
+        with _lost_means_unavailable(self._drop_writer):
+            try:
+                return int(fetch(connection, self._execute_write, self._parameters(batch))[0][0])
+            except psycopg2.errors.SerializationFailure as error:
+                raise VersionConflict(str(error)) from error
+            except psycopg2.errors.UniqueViolation as error:
+                raise VersionConflict(str(error)) from error
+            except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+                raise WriteRefused("The database refused the values.") from error
+
+    def ping(self) -> None:
+        """Ask the server for a sign of life, on the connection that writes."""
+        with _lost_means_unavailable(self._drop_writer):
+            fetch(self._writing(), "SELECT 1")
+
+    def _parameters(self, batch: Batch) -> dict[str, Any]:
+        moved = [step for step in batch.steps if step.before is not None]
+        rewritten = [step for step in moved if has_new_large_values(step.before, step.after)]
+        light = [step for step in moved if not has_new_large_values(step.before, step.after)]
+        parts: dict[str, Sequence[Any]] = {
+            "created": [created_row(step.after) for step in batch.steps if step.before is None],
+            "moved": [moved_row(step.before, step.after) for step in light],
+            "rewritten": [rewritten_row(step.before, step.after) for step in rewritten],
+            "events": batch.events,
+            "keys": batch.keys,
+            **delta_rows(batch.delta),
+        }
+        return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
+
+    def _writing(self) -> Connection:
+        if self._writer is None:
+            with _lost_means_unavailable():
+                connection = connect(self._dsn, "mission-dashboard writer", WRITER_OPTIONS)
+                try:
+                    self._shard = fetch(connection, self._sql["claim_shard"])[0][0]
+                    fetch(connection, self._prepare_write)
+                except BaseException:
+                    connection.close()
+                    raise
+                self._writer = connection
+        return self._writer
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    @property
+    def _prepare_write(self) -> str:
+        numbered = {name: f"${number}" for number, name in enumerate(BATCH_PARAMETERS, 1)}
+        types = ", ".join(BATCH_PARAMETERS.values())
+        return f"PREPARE write_batch ({types}) AS {self._sql['write_batch'] % numbered}"
+
+    @property
+    def _execute_write(self) -> str:
+        return f"EXECUTE write_batch ({', '.join(f'%({name})s' for name in BATCH_PARAMETERS)})"
+
+    # Reading.
+
+    def _fetch(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return self._pool.run(self._sql[name], parameters)
+
+    def missions(self, ids: Sequence[str]) -> list[Mission]:
+        """Return the missions with these ids, as far as they exist."""
+        return [mission_of(row) for row in self._fetch("mission_rows", ids=list(ids))]
+
+    def alive(self, limit: int) -> list[Mission]:
+        """Return the newest missions that have not finished."""
+        return [mission_of(row) for row in self._fetch("alive_rows", limit=limit)]
+
+    def running(self, limit: int) -> list[Mission]:
+        """Return the running missions, newest first."""
+        return [mission_of(row) for row in self._fetch("running_rows", limit=limit)]
+
+    def finished(self, limit: int) -> list[Mission]:
+        """Return the missions that finished last."""
+        return [mission_of(row) for row in self._fetch("finished_rows", limit=limit)]
+
+    def keys(self, keys: Sequence[str]) -> list[StoredKey]:
+        """Return what these idempotency keys were used for."""
+        return [StoredKey(*row) for row in self._fetch("key_rows", keys=list(keys))]
+
+    def forget_keys(self) -> None:
+        """Delete idempotency keys older than a day."""
+        self._fetch("forget_keys")
+
+    def horizon(self) -> int:
+        """Return the transaction before which everything has ended and is visible."""
+        return int(self._fetch("horizon")[0][0])
+
+    def cursor(self, transaction: int) -> Cursor:
+        """Return the place before this transaction in this database's stream."""
+        return Cursor(self.database, transaction)
+
+    def events_since(self, transaction: int, limit: int) -> tuple[list[MissionEvent], int | None]:
+        """Return up to ``limit`` changes since a transaction, and the horizon they reach (none without changes)."""
+        rows = self._fetch("events_since", transaction=transaction, limit=limit)
+        return [event_of(row) for row in rows], (int(rows[0][5]) if rows else None)
+
+    def events(self, mission_id: str, after: int, limit: int) -> list[MissionEvent]:
+        """Return one mission's history after a version."""
+        return [event_of(row) for row in self._fetch("event_rows", mission_id=mission_id, after=after, limit=limit)]
+
+    def totals(self) -> Totals:
+        """Return the totals over all missions."""
+        totals = Totals()
+        for *facet, count in self._fetch("facet_rows"):
+            totals.facets[Facet(*facet)] = count
+            totals.by_status[facet[0]] += count
+        totals.tokens, totals.cost, totals.duration, totals.ran = self._fetch("total_row")[0]
+        return totals
+
+    def minutes(self, since: datetime) -> list[Point]:
+        """Return what happened in each minute since a moment; ``running`` is the net change."""
+        return [Point(*row[:8], float(row[8])) for row in self._fetch("minute_rows", since=since)]
+
+    def duration_percentiles(self, since: datetime) -> tuple[float, float] | None:
+        """Return median and 95th percentile, in seconds, of missions that finished since a moment."""
+        found = self._fetch("duration_percentiles", since=since)[0][0]
+        return (found[0], found[1]) if found else None
+
+    def snapshot_metrics(self, at: datetime, metrics: Metrics) -> None:
+        """Keep the metrics of this moment in mission_metrics."""
+        names = (
+            "total_missions",
+            "completed_missions",
+            "failed_missions",
+            "running_missions",
+            "average_duration",
+            "success_rate",
+            "total_tokens",
+            "total_cost",
+        )
+        self._fetch("snapshot_metrics", at=at, **{name: getattr(metrics, name) for name in names})
+
+    def page(self, query: Query, limit: int) -> list[Mission]:
+        """Return up to ``limit`` missions of this query's order after its cursor."""
+        after_key, after_id = query.after if query.after else (None, None)
+        sql = self._with_filters("page_rows")
+        sql = sql.replace("{key}", SORT_KEYS[query.sort])
+        sql = sql.replace("{direction}", "DESC" if query.descending else "ASC")
+        sql = sql.replace("{comes_after}", "<" if query.descending else ">")
+        parameters = {**_filter_parameters(query.filters), "after_key": after_key, "after_id": after_id, "limit": limit}
+        return [mission_of(row) for row in self._pool.run(sql, parameters, SLOW_STATEMENT_TIMEOUT_S)]
+
+    def count(self, filters: Filters) -> int:
+        """Count the missions the filters let through."""
+        rows = self._pool.run(
+            self._with_filters("page_total"), _filter_parameters(filters), SLOW_STATEMENT_TIMEOUT_S
+        )
+        return int(rows[0][0])
+
+    def _with_filters(self, name: str) -> str:
+        condition = self._sql["filters"].partition("WHERE ")[2]
+        return self._sql[name].replace("{filters}", f"({condition})")
+
+
+@contextmanager
+def _lost_means_unavailable(after: Any = None) -> Iterator[None]:
+    try:
+        yield
+    except LOST as error:
+        if after is not None:
+            after()
+        raise StoreUnavailable("The database does not answer. Nothing was confirmed; try again shortly.") from error
+
+
+def _read_queries(path: Path) -> dict[str, str]:
+    queries = aiosql.from_path(path, "psycopg2", mandatory_parameters=False)
+    names = [name for name in queries.available_queries if not name.endswith("_cursor")]
+    return {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
+
+
+def _filter_parameters(filters: Filters) -> dict[str, Any]:
+    words = [f"%{_literal_pattern(word)}%" for word in filters.words]
+    numbered = {f"word{n + 1}": words[n] if n < len(words) else None for n in range(MAX_SEARCH_WORDS)}
+    return {
+        "statuses": list(filters.status or ALL_STATUSES),
+        "priority": list(filters.priority) or None,
+        "type": list(filters.type) or None,
+        "agent_type": list(filters.agent_type) or None,
+        "model_used": list(filters.model_used) or None,
+        "parent_id": filters.parent_id,
+        "created_after": filters.created_after,
+        "created_before": filters.created_before,
+        **numbered,
+    }
+
+
+def _literal_pattern(word: str) -> str:
+    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

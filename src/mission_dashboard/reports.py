@@ -1,0 +1,238 @@
+"""What callers may say about missions: each field, its limits and its meaning.
+
+These models are the one description of input. The tracker builds them from keyword arguments, the web from JSON
+bodies, and the OpenAPI document is made from them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mission_dashboard.errors import FieldProblem, InvalidValue
+from mission_dashboard.missions import Budget, MissionPriority, Report
+
+MAX_TITLE = 500
+MAX_DESCRIPTION = 50_000
+MAX_NAME = 200
+MAX_STEP = 500
+MAX_ERROR = 100_000
+MAX_RESULT_BYTES = 1_000_000
+MAX_METADATA_BYTES = 256_000
+MAX_DEPTH = 64
+MAX_TOKENS = 10**15
+MAX_COST = 1e9
+MAX_INTEGER = 2**63
+
+
+def _storable_text(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must not contain half of a surrogate pair") from error
+    return text
+
+
+def _filled_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty or only spaces")
+    return text
+
+
+def _storable_json(value: Any) -> Any:
+    """Refuse what PostgreSQL's jsonb or a JSON reader cannot hold."""
+    waiting: list[tuple[Any, int]] = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, str):
+            _storable_text(item)
+        elif isinstance(item, bool) or item is None:
+            continue
+        elif isinstance(item, int):
+            if not -MAX_INTEGER <= item < MAX_INTEGER:
+                raise ValueError("has an integer beyond 64 bits; send it as text")
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                raise ValueError("has a number that is not finite")
+        elif depth > MAX_DEPTH:
+            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+        elif isinstance(item, Mapping):
+            for key, inner in item.items():
+                if not isinstance(key, str):
+                    raise ValueError("has a key that is not text")
+                _storable_text(key)
+                waiting.append((inner, depth + 1))
+        elif isinstance(item, (list, tuple)):
+            waiting.extend((inner, depth + 1) for inner in item)
+        else:
+            raise ValueError(f"has a value of type {type(item).__name__}, which JSON cannot hold")
+    return value
+
+
+def _json_size(value: Any) -> int:
+    return len(orjson.dumps(value))
+
+
+def _fitting_result(value: Any) -> Any:
+    if _json_size(_storable_json(value)) > MAX_RESULT_BYTES:
+        raise ValueError(f"must not be larger than {MAX_RESULT_BYTES:,} bytes as JSON; store it elsewhere and link it")
+    return value
+
+
+def _fitting_metadata(value: Any) -> Any:
+    if _json_size(_storable_json(value)) > MAX_METADATA_BYTES:
+        raise ValueError(f"must not be larger than {MAX_METADATA_BYTES:,} bytes as JSON")
+    kind = value.get("type")
+    if kind is not None and (not isinstance(kind, str) or not 0 < len(kind) <= MAX_NAME):
+        raise ValueError(f"has a 'type' that is not a text of 1 to {MAX_NAME} characters")
+    return value
+
+
+MissionId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable_text)]
+Title = Annotated[
+    str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_storable_text), AfterValidator(_filled_text)
+]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), AfterValidator(_storable_text)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_storable_text)]
+Step = Annotated[str, Field(max_length=MAX_STEP), AfterValidator(_storable_text)]
+ErrorText = Annotated[str, Field(max_length=MAX_ERROR), AfterValidator(_storable_text)]
+Progress = Annotated[float, Field(ge=0, le=100)]
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+Cost = Annotated[float, Field(ge=0, le=MAX_COST)]
+Priority = Annotated[MissionPriority, Field(strict=False)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_fitting_metadata)]
+Result = Annotated[Any, AfterValidator(_fitting_result)]
+
+
+class Said(BaseModel):
+    """Base of all input: unknown fields are refused by name, types are not guessed, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class BudgetSaid(Said):
+    """The most a mission may use."""
+
+    cost: Cost | None = Field(None, description="US dollars")
+    tokens: Tokens | None = Field(None, description="input and output tokens together")
+    seconds: Annotated[float, Field(ge=0, le=1e9)] | None = Field(None, description="run time in seconds")
+
+
+class NewMission(Said):
+    """A mission to create."""
+
+    title: Title = Field(description="what the mission is, in one line")
+    description: Description | None = None
+    priority: Priority = MissionPriority.MEDIUM
+    metadata: Metadata | None = Field(None, description="a JSON object; its `type` is the mission type")
+    agent_type: Name | None = Field(None, description="which agent will run it")
+    model_used: Name | None = Field(None, description="which model it will use")
+    parent_id: MissionId | None = Field(None, description="the mission this one is a part of")
+    budget: BudgetSaid | None = None
+
+    def to_budget(self) -> Budget | None:
+        """Return the budget as the domain's value."""
+        if self.budget is None:
+            return None
+        return Budget(self.budget.cost, self.budget.tokens, self.budget.seconds)
+
+
+class _Usage(Said):
+    tokens_used: Tokens | None = Field(None, description="total so far; input + output when those are given alone")
+    input_tokens: Tokens | None = Field(None, description="total so far")
+    output_tokens: Tokens | None = Field(None, description="total so far")
+    cost_estimate: Cost | None = Field(None, description="US dollars so far")
+    metadata: Metadata | None = Field(None, description="merged into the mission's metadata, key by key")
+
+    def to_report(self) -> Report:
+        """Return what was said as the domain's value."""
+        said = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        return Report(**said)
+
+
+class StartReport(_Usage):
+    """A mission begins to run."""
+
+    agent_type: Name | None = None
+    model_used: Name | None = None
+    step: Step | None = None
+
+
+class ProgressReport(_Usage):
+    """How far a running mission is; totals, not increments. At least one field."""
+
+    progress: Progress | None = Field(None, description="percent, 0 to 100")
+    step: Step | None = Field(None, description="what it is doing now, one line")
+    agent_type: Name | None = None
+    model_used: Name | None = None
+    result: Result | None = Field(None, description="what there is so far, any JSON")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ProgressReport:
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError("say at least one thing, for example progress")
+        return self
+
+
+class CompleteReport(_Usage):
+    """A mission ended well."""
+
+    result: Result | None = Field(None, description="any JSON up to 1 MB")
+    step: Step | None = None
+    agent_type: Name | None = None
+    model_used: Name | None = None
+
+
+class FailReport(_Usage):
+    """A mission ended badly."""
+
+    error_message: ErrorText | None = Field(None, description="what went wrong")
+    result: Result | None = Field(None, description="what there is so far, any JSON")
+    step: Step | None = None
+    progress: Progress | None = None
+    agent_type: Name | None = None
+    model_used: Name | None = None
+
+
+class CancelReport(Said):
+    """A person or program stops a mission."""
+
+    reason: ErrorText | None = Field(None, description="why; shown as the mission's error_message")
+
+    def to_report(self) -> Report:
+        """Return what was said as the domain's value."""
+        return Report(error_message=self.reason)
+
+
+class RetryReport(Said):
+    """A finished mission shall run again; there is nothing to say."""
+
+
+SaidT = TypeVar("SaidT", bound=Said)
+
+
+def understand(model: type[SaidT], said: Mapping[str, Any]) -> SaidT:
+    """Check what was said; raise `InvalidValue` naming every wrong field."""
+    try:
+        return model.model_validate(said)
+    except ValidationError as error:
+        raise InvalidValue([_problem(model, details) for details in error.errors(include_url=False)]) from error
+
+
+def _problem(model: type[Said], details: Any) -> FieldProblem:
+    path = ".".join(str(part) for part in details["loc"]) or "body"
+    if details["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields) or "none"
+        return FieldProblem(path, f"is not a known field. Known fields: {known}.")
+    if details["type"] == "missing":
+        return FieldProblem(path, "is required.")
+    if details["type"] == "dict_type":
+        return FieldProblem(path, "should be a JSON object.")
+    message = str(details["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return FieldProblem(path, f"{message[:1].lower()}{message[1:].rstrip('.')}.")

@@ -1,0 +1,82 @@
+"""The one table from error to HTTP status, and the handlers that use it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from mission_dashboard import errors
+from mission_dashboard.logs import request_id
+from mission_dashboard.web.answers import problem
+from mission_dashboard.web.inputs import MAX_BODY_BYTES, MalformedRequest, NotJson
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one error is answered."""
+
+    status: int
+    title: str
+
+
+TABLE: Mapping[type[errors.MissionDashboardError], Row] = {
+    MalformedRequest: Row(400, "Malformed request"),
+    errors.MissionNotFound: Row(404, "Mission not found"),
+    errors.IllegalMove: Row(409, "Not allowed in this status"),
+    errors.VersionMismatch: Row(412, "The mission has changed"),
+    NotJson: Row(415, "Not JSON"),
+    errors.InvalidValue: Row(422, "Invalid value"),
+    errors.IdempotencyConflict: Row(422, "Idempotency key used before"),
+    errors.WriteRefused: Row(422, "Refused by the database"),
+    errors.StoreUnavailable: Row(503, "Database unavailable"),
+    errors.QueueFull: Row(503, "Too busy"),
+}
+
+# What the framework raises, said in our words.
+SENTENCES: Mapping[int, str] = {
+    404: "There is nothing at this address. GET /api/docs lists the addresses.",
+    405: "This address does not take this method.",
+    413: f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
+}
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every error as problem+json."""
+    for kind in TABLE:
+        app.register_error_handler(kind, _answer_ours)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unforeseen)
+
+
+def _answer_ours(error: errors.MissionDashboardError) -> Response:
+    row = TABLE[type(error)]
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Unavailable) else None
+    fields = error.problems if isinstance(error, errors.InvalidValue) else ()
+    return problem(row.status, row.title, str(error), fields, headers)
+
+
+def _answer_http(error: HTTPException) -> Response:
+    status = error.code or 500
+    title = error.name
+    if status == 429:
+        detail = f"Too many requests from this address: the limit is {error.description}. Wait, then try again."
+    else:
+        detail = SENTENCES.get(status) or error.description or title
+    kept = ("allow", "location", "retry-after")
+    headers = {name: value for name, value in error.get_headers() if name.lower() in kept}
+    return problem(status, title, detail, headers=headers)
+
+
+def _answer_unforeseen(error: Exception) -> Response:
+    logger.exception("%s %s failed", request.method, request.path, exc_info=error)
+    return problem(
+        500,
+        "Internal error",
+        f"Something went wrong here; the log tells what, under the request id {request_id.get()}.",
+    )

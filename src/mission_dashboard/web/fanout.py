@@ -1,0 +1,138 @@
+"""Sends the same messages to very many viewers cheaply.
+
+Flask-SocketIO sends each message to each viewer as a WebSocket frame of its own: 500 viewers and 50 messages a
+second are 25,000 small writes a second. But the frames are the same for all. So the messages of a moment are framed
+once, and each viewer gets all of them in one write. To the viewer it is no different: it receives ordinary
+WebSocket messages, or over long-polling an ordinary payload.
+
+This reaches into Engine.IO's eventlet driver; under the other async modes messages go the ordinary way.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engineio import packet as engineio_packet
+from flask_socketio import SocketIO
+from socketio import packet as socketio_packet
+
+from mission_dashboard import wire
+
+logger = logging.getLogger(__name__)
+
+NAMESPACE = "/"
+SEPARATOR = "\x1e"
+BACKLOG_LIMIT = 256
+"""How many unsent bundles a viewer may have before it is let go; it reconnects and catches up by its cursor."""
+
+Message = tuple[str, Any]
+"""An event's name and its payload."""
+
+
+class Bundle(str):
+    """Several Engine.IO packets: as text a long-polling payload, in ``frames`` the same as WebSocket frames."""
+
+    frames: bytes
+
+    @classmethod
+    def of(cls, packets: Sequence[str]) -> Bundle:
+        """Bundle encoded packets."""
+        bundle = cls(SEPARATOR.join(packets))
+        bundle.frames = b"".join(frame(packet.encode()) for packet in packets)
+        return bundle
+
+
+def frame(payload: bytes) -> bytes:
+    """Return an unmasked, final WebSocket text frame (RFC 6455, section 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return struct.pack("!BB", 0x81, length) + payload
+    if length < 65536:
+        return struct.pack("!BBH", 0x81, 126, length) + payload
+    return struct.pack("!BBQ", 0x81, 127, length) + payload
+
+
+def encoded(message: Message) -> str:
+    """Return a Socket.IO event of the root namespace as an encoded Engine.IO message."""
+    event, payload = message
+    return f"{engineio_packet.MESSAGE}{socketio_packet.EVENT}{wire.dumps([event, payload]).decode()}"
+
+
+class Fanout:
+    """Broadcasts to every viewer of this process."""
+
+    def __init__(self, socketio: SocketIO) -> None:
+        self._server = socketio.server
+        self._bundles = socketio.async_mode == "eventlet"
+        if self._bundles:
+            eio = self._server.eio
+            eio._async = {**eio._async, "websocket": _bundle_websocket(eio._async["websocket"])}
+
+    def count(self) -> int:
+        """Return how many viewers are connected."""
+        return sum(1 for _ in self._server.manager.get_participants(NAMESPACE, None)) if self._has_viewers else 0
+
+    @property
+    def _has_viewers(self) -> bool:
+        return NAMESPACE in self._server.manager.rooms
+
+    def send(self, messages: Sequence[Message]) -> int:
+        """Send the messages to every viewer, in order; return how many viewers there were."""
+        if not messages or not self._has_viewers:
+            return 0
+        viewers = [eio_sid for _, eio_sid in self._server.manager.get_participants(NAMESPACE, None)]
+        texts = [encoded(message) for message in messages]
+        parts = [Bundle.of(texts)] if self._bundles else texts
+        packets = [_packet(part) for part in parts]
+        for eio_sid in viewers:
+            self._send_to(eio_sid, packets)
+        return len(viewers)
+
+    def _send_to(self, eio_sid: str, packets: Sequence[engineio_packet.Packet]) -> None:
+        connection = self._server.eio.sockets.get(eio_sid)
+        if connection is None or connection.closed:
+            return
+        if connection.queue.qsize() > BACKLOG_LIMIT:
+            logger.warning("viewer %s reads too slowly and is disconnected; it can catch up", eio_sid)
+            connection.close(wait=False, abort=True)
+            return
+        for packet in packets:
+            connection.send(packet)
+
+
+def _packet(text: str) -> engineio_packet.Packet:
+    packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text)
+    packet.encode_cache = text
+    return packet
+
+
+def _bundle_websocket(driver: type) -> type:
+    class BundleWebSocket(driver):  # type: ignore[misc]
+        def __init__(self, handler: Callable[[Any], Any], server: Any) -> None:
+            super().__init__(lambda socket: handler(_BundleSocket(socket)), server)
+
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+            # Compressed, each viewer's stream would differ, and cost 300 kB and a deflate a message.
+            environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+            return super().__call__(environ, start_response)
+
+    return BundleWebSocket
+
+
+class _BundleSocket:
+    """A WebSocket that sends a bundle's frames as they are."""
+
+    def __init__(self, socket: Any) -> None:
+        self._inner = socket
+        self.socket = socket.socket
+        self.wait = socket.wait
+        self.close = socket.close
+
+    def send(self, message: str | bytes) -> None:
+        if isinstance(message, Bundle):
+            self._inner._send(message.frames)
+        else:
+            self._inner.send(message)

@@ -1,0 +1,229 @@
+"""What callers send, parsed: bodies, query strings, headers. Everything wrong becomes an error with a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+from flask import request
+from werkzeug.datastructures import MultiDict
+
+from mission_dashboard.errors import FieldProblem, InvalidValue, MissionDashboardError
+from mission_dashboard.missions import MissionPriority, MissionStatus
+from mission_dashboard.queries import (
+    DEFAULT_LIMIT,
+    MAX_HISTORY_MINUTES,
+    MAX_LIMIT,
+    SORTS,
+    Filters,
+    Query,
+    parse_page_cursor,
+)
+from mission_dashboard.reports import MAX_NAME
+
+MAX_BODY_BYTES = 10_000_000
+MAX_KEY = 255
+MAX_QUERY = 200
+MAX_WORDS = 6
+MAX_EVENTS = 500
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+
+STATUSES = tuple(status.value for status in MissionStatus)
+PRIORITIES = tuple(priority.value for priority in MissionPriority)
+
+
+class MalformedRequest(MissionDashboardError):
+    """The request cannot be read at all (400)."""
+
+
+class NotJson(MissionDashboardError):
+    """The body is of another type than JSON (415)."""
+
+
+def json_object() -> Mapping[str, Any]:
+    """Return the body as a JSON object; an empty body is an empty object."""
+    data = request.get_data(cache=False)
+    if not data.strip():
+        return {}
+    if not request.is_json:
+        raise NotJson(
+            f"The body must be JSON: send it with 'Content-Type: application/json', not {request.mimetype or 'none'!r}."
+        )
+    try:
+        said = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(said, dict):
+        raise InvalidValue.of("body", "should be a JSON object.")
+    return said
+
+
+def idempotency_key() -> str | None:
+    """Return the Idempotency-Key header."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key) or not key.strip():
+        raise MalformedRequest(f"Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters.")
+    return key
+
+
+def if_match() -> tuple[int, ...] | None:
+    """Return the versions that If-Match allows, ``None`` for any."""
+    tags = request.if_match
+    if not tags or tags.star_tag:
+        return None
+    return tuple(int(tag) for tag in tags.as_set() if tag.isascii() and tag.isdigit())
+
+
+class _Arguments:
+    """The query string, with its problems gathered so that all are told at once."""
+
+    def __init__(self, given: MultiDict[str, str], known: tuple[str, ...]) -> None:
+        self._given = given
+        self.problems = [
+            FieldProblem(name[:MAX_NAME], f"is not a known parameter. Known parameters: {', '.join(known)}.")
+            for name in given
+            if name not in known
+        ]
+
+    def wrong(self, name: str, message: str) -> None:
+        self.problems.append(FieldProblem(name, message))
+
+    def one(self, name: str) -> str | None:
+        values = self._given.getlist(name)
+        if len(values) > 1:
+            self.wrong(name, "may be given only once.")
+        return values[0] if values else None
+
+    def text(self, name: str, most: int) -> str | None:
+        value = self.one(name)
+        if value is None or self._is_storable(name, value, most):
+            return value
+        return None
+
+    def many(self, name: str, allowed: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        values = tuple(dict.fromkeys(self._given.getlist(name)))
+        for value in values:
+            if allowed and value not in allowed:
+                self.wrong(name, f"should be {', '.join(allowed[:-1])} or {allowed[-1]}.")
+            else:
+                self._is_storable(name, value, MAX_NAME)
+        return values
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.one(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 18 and least <= int(text) <= most):
+            self.wrong(name, f"should be a whole number from {least} to {most}.")
+            return default
+        return int(text)
+
+    def time(self, name: str) -> datetime | None:
+        text = self.one(name)
+        if text is None:
+            return None
+        # A '+' that nobody escaped arrives as a space.
+        mended = text.upper().replace("Z", "+00:00")
+        mended = f"{mended[:-6]}+{mended[-5:]}" if mended[-6:-5] == " " else mended
+        try:
+            if not _TIME.fullmatch(mended):
+                raise ValueError(text)
+            whole, dot, rest = mended.partition(".")
+            digits = rest[:-6].ljust(6, "0") if dot else ""
+            return datetime.fromisoformat(whole + dot + digits + (rest[-6:] if dot else "")).astimezone(timezone.utc)
+        except (ValueError, OverflowError):
+            self.wrong(name, "should be a time with a zone, like 2026-01-31T12:00:00Z.")
+            return None
+
+    def _is_storable(self, name: str, value: str, most: int) -> bool:
+        if not 0 < len(value) <= most or "\x00" in value or "\ufffd" in value:
+            self.wrong(name, f"should be 1 to {most} characters of valid text.")
+            return False
+        return True
+
+    def check(self) -> None:
+        if self.problems:
+            raise InvalidValue(self.problems)
+
+
+LIST_PARAMETERS = (
+    "status",
+    "priority",
+    "type",
+    "agent_type",
+    "model_used",
+    "q",
+    "parent_id",
+    "created_after",
+    "created_before",
+    "sort",
+    "limit",
+    "cursor",
+    "facets",
+)
+
+
+def list_query() -> tuple[Query, bool]:
+    """Return the page that the query string asks for, and whether the counts of each filter are wanted too."""
+    arguments = _Arguments(request.args, LIST_PARAMETERS)
+    filters = Filters(
+        status=arguments.many("status", STATUSES),
+        priority=arguments.many("priority", PRIORITIES),
+        type=arguments.many("type"),
+        agent_type=arguments.many("agent_type"),
+        model_used=arguments.many("model_used"),
+        q=_search(arguments),
+        parent_id=arguments.text("parent_id", 255),
+        created_after=arguments.time("created_after"),
+        created_before=arguments.time("created_before"),
+    )
+    sort = arguments.one("sort") or "-created_at"
+    if sort.removeprefix("-") not in SORTS:
+        arguments.wrong("sort", f"should be one of {', '.join(SORTS)}, with '-' before it for the largest first.")
+    limit = arguments.number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    with_facets = arguments.one("facets") or "false"
+    if with_facets not in ("true", "false"):
+        arguments.wrong("facets", "should be true or false.")
+    cursor = arguments.one("cursor")
+    arguments.check()
+    key, descending = sort.removeprefix("-"), sort.startswith("-")
+    after = parse_page_cursor(cursor, key, descending) if cursor else None
+    return Query(filters, key, descending, limit, after), with_facets == "true"
+
+
+def _search(arguments: _Arguments) -> str:
+    if not request.args.get("q", "").strip():
+        return ""
+    text = (arguments.text("q", MAX_QUERY) or "").strip()
+    if len(text.split()) > MAX_WORDS:
+        arguments.wrong("q", f"should have at most {MAX_WORDS} words.")
+    return text
+
+
+def history_minutes() -> int:
+    """Return how many minutes of history are asked for."""
+    arguments = _Arguments(request.args, ("minutes",))
+    minutes = arguments.number("minutes", 60, 1, MAX_HISTORY_MINUTES)
+    arguments.check()
+    return minutes
+
+
+def events_page() -> tuple[int, int]:
+    """Return after which version a mission's history is asked for, and how much of it."""
+    arguments = _Arguments(request.args, ("after", "limit"))
+    after = arguments.number("after", 0, 0, 10**15)
+    limit = arguments.number("limit", 200, 1, MAX_EVENTS)
+    arguments.check()
+    return after, limit
+
+
+def no_query() -> None:
+    """Refuse any query parameter."""
+    arguments = _Arguments(request.args, ())
+    arguments.check()

@@ -1,0 +1,342 @@
+"""The OpenAPI 3.1 document of the REST API, made from the input models and one table of endpoints.
+
+A test compares the table with the application's routes, and the mission schema with what `wire` sends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from mission_dashboard import __version__
+from mission_dashboard.metrics import FACETS
+from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, SORTS
+from mission_dashboard.reports import (
+    CancelReport,
+    CompleteReport,
+    FailReport,
+    NewMission,
+    ProgressReport,
+    RetryReport,
+    Said,
+    StartReport,
+)
+from mission_dashboard.web.inputs import MAX_EVENTS, PRIORITIES, STATUSES
+
+Schema = Mapping[str, Any]
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _nullable(kind: str, description: str = "", **more: Any) -> Schema:
+    return {"type": [kind, "null"], **({"description": description} if description else {}), **more}
+
+
+TIME: Schema = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC, with Z"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+
+MISSION: Schema = {
+    "id": {"type": "string", "description": "UUID version 7: ids sort by time"},
+    "title": {"type": "string"},
+    "description": _nullable("string"),
+    "status": {"enum": list(STATUSES)},
+    "priority": {"enum": list(PRIORITIES)},
+    "created_at": TIME,
+    "started_at": _nullable("string", format="date-time"),
+    "completed_at": _nullable("string", "when it finished, one way or another", format="date-time"),
+    "duration": _nullable("number", "seconds from start to end"),
+    "progress": {"type": "number", "minimum": 0, "maximum": 100},
+    "error_message": _nullable("string", "why it failed or was cancelled"),
+    "result": {"description": "any JSON"},
+    "metadata": {"type": "object", "description": "`type` is the mission type"},
+    "agent_type": _nullable("string"),
+    "model_used": _nullable("string"),
+    "tokens_used": _nullable("integer"),
+    "cost_estimate": _nullable("number", "US dollars"),
+    "version": {"type": "integer", "minimum": 1, "description": "+1 at each change; also the ETag"},
+    "updated_at": TIME,
+    "parent_id": _nullable("string"),
+    "retry_of": _nullable("string"),
+    "step": _nullable("string", "what it is doing now"),
+    "input_tokens": _nullable("integer"),
+    "output_tokens": _nullable("integer"),
+    "heartbeat_at": _nullable("string", "when its agent last reported", format="date-time"),
+    "stalled": {"type": "boolean"},
+    "budget": {"oneOf": [_ref("BudgetSaid"), {"type": "null"}]},
+    "question": {"description": "what it waits for a person to answer, or null"},
+    "control": {"enum": ["cancel_requested", "pause_requested", "paused", None]},
+}
+METRICS: Schema = {
+    "total_missions": COUNT,
+    "completed_missions": COUNT,
+    "failed_missions": COUNT,
+    "running_missions": COUNT,
+    "average_duration": {"type": "number", "description": "seconds, over finished missions that ran"},
+    "success_rate": {"type": "number", "description": "completed / total x 100"},
+    "total_tokens": COUNT,
+    "total_cost": {"type": "number", "description": "US dollars"},
+    "pending_missions": COUNT,
+    "cancelled_missions": COUNT,
+    "finished_success_rate": {"type": "number", "description": "completed / (completed + failed) x 100"},
+    "error_rate": {"type": "number", "description": "failed / total x 100"},
+    "duration_p50": _nullable("number", "median run time of the last hour, seconds"),
+    "duration_p95": _nullable("number", "95th percentile of the last hour, seconds"),
+}
+POINT: Schema = {
+    "at": TIME,
+    **dict.fromkeys(("created", "started", "completed", "failed", "cancelled"), COUNT),
+    "running": {**COUNT, "description": "how many ran at the end of the minute"},
+    "tokens": {"type": "integer"},
+    "cost": {"type": "number"},
+}
+EVENT: Schema = {
+    "id": {"type": "string"},
+    "mission_id": {"type": "string"},
+    "type": {"type": "string"},
+    "at": TIME,
+    "version": {"type": "integer"},
+    "changes": {"type": "object", "description": "the fields that changed, with their new values"},
+}
+PROBLEM: Schema = {
+    "type": {"type": "string"},
+    "title": {"type": "string"},
+    "status": {"type": "integer"},
+    "detail": {"type": "string", "description": "what is wrong and what to do"},
+    "error": {"type": "string", "description": "the same sentence, for older clients"},
+    "errors": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            "required": ["field", "message"],
+        },
+    },
+}
+
+
+def _object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }
+
+
+def _list_of(name: str) -> Schema:
+    return {"type": "array", "items": _ref(name)}
+
+
+NEXT: Schema = _nullable("string", "where the next page begins")
+COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": COUNT}}
+SCHEMAS: Schema = {
+    "Mission": _object(MISSION),
+    "Metrics": _object(METRICS),
+    "Point": _object(POINT),
+    "Event": _object(EVENT),
+    "Problem": _object(PROBLEM, ("errors",)),
+    "OneMission": _object({"mission": _ref("Mission"), "message": {"type": "string"}, "timestamp": TIME}, ("message",)),
+    "CreatedMission": _object(
+        {
+            "mission_id": {"type": "string"},
+            "mission": _ref("Mission"),
+            "message": {"type": "string"},
+            "timestamp": TIME,
+        }
+    ),
+    "MissionPage": _object(
+        {
+            "missions": _list_of("Mission"),
+            "total": COUNT,
+            "next_cursor": NEXT,
+            "degraded": {"type": "boolean", "description": "answered from memory: the database is away"},
+            "facets": {**COUNTS, "description": "with facets=true: counts of each value under the other filters"},
+            "timestamp": TIME,
+        },
+        ("facets",),
+    ),
+    "RunningMissions": _object({"missions": _list_of("Mission"), "count": COUNT, "timestamp": TIME}),
+    "MetricsNow": _object({"metrics": _ref("Metrics"), "timestamp": TIME}),
+    "History": _object({"points": _list_of("Point"), "timestamp": TIME}),
+    "Events": _object({"events": _list_of("Event"), "next_cursor": NEXT, "timestamp": TIME}),
+    "Health": {
+        "type": "object",
+        "properties": {"status": {"type": "string"}, "timestamp": TIME},
+        "required": ["status", "timestamp"],
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the API."""
+
+    method: str
+    path: str
+    summary: str
+    answers: str
+    """The schema of its success."""
+    says: type[Said] | None = None
+    """The model of its body."""
+    query: tuple[Schema, ...] = ()
+    status: int = 200
+    errors: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A name for generated clients."""
+        words = re.findall(r"[a-z]+", self.path.removeprefix("/api"))
+        return "_".join([self.method.lower(), *words])
+
+
+def _parameter(name: str, schema: Schema, description: str = "") -> Schema:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _repeatable(name: str, values: tuple[str, ...] = ()) -> Schema:
+    items: Schema = {"enum": list(values)} if values else {"type": "string", "minLength": 1, "maxLength": 200}
+    return _parameter(name, {"type": "array", "items": items}, "repeatable: any of these")
+
+
+def _whole(least: int, most: int, default: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+
+
+PAGE_QUERY = (
+    _repeatable("status", STATUSES),
+    _repeatable("priority", PRIORITIES),
+    *(_repeatable(name) for name in FACETS if name not in ("status", "priority")),
+    _parameter("q", {"type": "string", "maxLength": 200}, "words that title, description, agent, model or id have"),
+    _parameter("parent_id", {"type": "string", "minLength": 1, "maxLength": 255}),
+    _parameter("created_after", {"type": "string", "format": "date-time"}),
+    _parameter("created_before", {"type": "string", "format": "date-time"}),
+    _parameter("sort", {"enum": [f"{sign}{key}" for key in SORTS for sign in ("", "-")], "default": "-created_at"}),
+    _parameter("limit", _whole(1, MAX_LIMIT, DEFAULT_LIMIT)),
+    _parameter("cursor", {"type": "string"}, "next_cursor of the page before"),
+    _parameter("facets", {"enum": ["true", "false"]}, "count each filter's values too"),
+)
+WRITES = (400, 413, 415, 422, 429, 503)
+MOVES = (*WRITES, 404, 409, 412)
+MISSION_PATH = "/api/missions/{mission_id}"
+
+ENDPOINTS = (
+    Endpoint("GET", "/api/missions", "Find missions", "MissionPage", query=PAGE_QUERY, errors=(422, 429, 503)),
+    Endpoint("POST", "/api/missions", "Create a mission", "CreatedMission", NewMission, status=201, errors=WRITES),
+    Endpoint("GET", MISSION_PATH, "One mission", "OneMission", errors=(404, 422, 429, 503)),
+    Endpoint(
+        "GET",
+        f"{MISSION_PATH}/events",
+        "A mission's history",
+        "Events",
+        query=(
+            _parameter("after", {"type": "integer", "minimum": 0, "default": 0}, "the last version seen"),
+            _parameter("limit", _whole(1, MAX_EVENTS, 200)),
+        ),
+        errors=(404, 422, 429, 503),
+    ),
+    Endpoint("POST", f"{MISSION_PATH}/start", "Start it", "OneMission", StartReport, errors=MOVES),
+    Endpoint("POST", f"{MISSION_PATH}/progress", "Report progress", "OneMission", ProgressReport, errors=MOVES),
+    Endpoint("POST", f"{MISSION_PATH}/complete", "It ended well", "OneMission", CompleteReport, errors=MOVES),
+    Endpoint("POST", f"{MISSION_PATH}/fail", "It ended badly", "OneMission", FailReport, errors=MOVES),
+    Endpoint("POST", f"{MISSION_PATH}/cancel", "Stop it", "OneMission", CancelReport, errors=MOVES),
+    Endpoint(
+        "POST", f"{MISSION_PATH}/retry", "Run it again", "CreatedMission", RetryReport, status=201, errors=MOVES
+    ),
+    Endpoint("GET", "/api/running", "What runs now", "RunningMissions", errors=(422, 429, 503)),
+    Endpoint("GET", "/api/metrics", "The numbers", "MetricsNow", errors=(422, 429)),
+    Endpoint(
+        "GET",
+        "/api/metrics/history",
+        "The numbers by minute",
+        "History",
+        query=(_parameter("minutes", _whole(1, MAX_HISTORY_MINUTES, 60)),),
+        errors=(422, 429, 503),
+    ),
+    Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
+    Endpoint("GET", "/api/health/live", "Whether the process lives", "Health"),
+    Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),
+)
+
+ERROR_NAMES = {
+    400: "Malformed JSON or header",
+    404: "Unknown mission",
+    409: "Not allowed in this status",
+    412: "If-Match does not match",
+    413: "Body too large",
+    415: "Not JSON",
+    422: "A value is wrong; nothing was written",
+    429: "Too many requests",
+    503: "The database cannot take it now; see Retry-After",
+}
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the document."""
+    models = sorted({endpoint.says for endpoint in ENDPOINTS if endpoint.says}, key=lambda model: model.__name__)
+    _, inputs = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Mission Dashboard",
+            "version": __version__,
+            "description": "Report missions of AI agents and LLM jobs, and read how they do.",
+        },
+        "paths": paths,
+        "components": {"schemas": {**inputs["$defs"], **SCHEMAS}},
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "parameters": [*_path_parameters(endpoint), *_header_parameters(endpoint), *endpoint.query],
+        "responses": {
+            str(endpoint.status): _content("Success", endpoint.answers, "application/json"),
+            **{str(code): _error(code, endpoint) for code in sorted(endpoint.errors)},
+        },
+    }
+    if endpoint.says is not None:
+        schema = _ref(endpoint.says.__name__)
+        operation["requestBody"] = {
+            "content": {"application/json": {"schema": schema}},
+            "required": endpoint.says is NewMission,
+        }
+    return operation
+
+
+def _path_parameters(endpoint: Endpoint) -> list[Schema]:
+    if "{mission_id}" not in endpoint.path:
+        return []
+    return [{"name": "mission_id", "in": "path", "required": True, "schema": {"type": "string"}}]
+
+
+def _header_parameters(endpoint: Endpoint) -> list[Schema]:
+    if endpoint.says is NewMission:
+        text = "the same key and body again answer with the mission created first; kept for a day"
+        schema: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        return [{"name": "Idempotency-Key", "in": "header", "schema": schema, "description": text}]
+    if endpoint.says is not None:
+        text = "the ETag that the mission must still have"
+        return [{"name": "If-Match", "in": "header", "schema": {"type": "string"}, "description": text}]
+    return []
+
+
+def _error(code: int, endpoint: Endpoint) -> Schema:
+    if endpoint.answers == "Health":
+        return _content("Not well", "Health", "application/json")
+    return _content(ERROR_NAMES[code], "Problem", "application/problem+json")
+
+
+def _content(description: str, schema: str, media: str) -> Schema:
+    return {"description": description, "content": {media: {"schema": _ref(schema)}}}

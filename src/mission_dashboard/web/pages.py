@@ -1,0 +1,68 @@
+"""The page and its files. Static addresses carry a hash of the whole tree, so they may be cached for ever."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from flask import Blueprint, Flask, Response, render_template, send_from_directory
+
+from mission_dashboard import __version__
+
+YEAR_S = 365 * 24 * 3600
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-cache",
+}
+EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+
+
+def make_pages(app: Flask, static: Path) -> Blueprint:
+    """Return the blueprint of the page; templates get ``asset(path)`` for the addresses of files."""
+    pages = Blueprint("pages", __name__)
+    tree = _tree_hash(static)
+
+    @app.template_global()
+    def asset(path: str) -> str:
+        return f"/static/{tree}/{path}"
+
+    @pages.get("/")
+    def dashboard() -> Response:
+        page = Response(render_template("mission_dashboard.html", version=__version__))
+        page.headers.update(PAGE_HEADERS)
+        return page
+
+    @pages.get("/favicon.ico")
+    def favicon() -> Response:
+        return Response(status=204, headers={"Cache-Control": f"max-age={YEAR_S}"})
+
+    @pages.get("/static/<version>/<path:path>")
+    def static_file(version: str, path: str) -> Response:
+        file = send_from_directory(static, path, conditional=True)
+        known = version == tree
+        file.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if known else "no-cache"
+        return file
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        for name, value in EVERYWHERE.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return pages
+
+
+def _tree_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

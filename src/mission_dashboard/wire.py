@@ -1,0 +1,110 @@
+"""How missions, metrics and events look on the wire: the only serialiser, for REST and Socket.IO alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+
+from mission_dashboard.events import Change, MissionEvent
+from mission_dashboard.metrics import Metrics, Point
+from mission_dashboard.missions import Mission
+from mission_dashboard.mission_tracker import Snapshot
+
+OPTIONS = orjson.OPT_UTC_Z
+
+
+def dumps(value: Any) -> bytes:
+    """Serialise to JSON; times become RFC 3339 in UTC with ``Z``."""
+    return orjson.dumps(value, option=OPTIONS)
+
+
+def now() -> datetime:
+    """Return the moment an answer is made."""
+    return datetime.now(timezone.utc)
+
+
+def mission(value: Mission) -> dict[str, Any]:
+    """Return the mission object of the wire contract."""
+    return {
+        "id": value.id,
+        "title": value.title,
+        "description": value.description,
+        "status": value.status,
+        "priority": value.priority,
+        "created_at": value.created_at,
+        "started_at": value.started_at,
+        "completed_at": value.completed_at,
+        "duration": value.duration,
+        "progress": value.progress,
+        "error_message": value.error_message,
+        "result": value.result,
+        "metadata": value.metadata,
+        "agent_type": value.agent_type,
+        "model_used": value.model_used,
+        "tokens_used": value.tokens_used,
+        "cost_estimate": value.cost_estimate,
+        "version": value.version,
+        "updated_at": value.updated_at,
+        "parent_id": value.parent_id,
+        "retry_of": value.retry_of,
+        "step": value.step,
+        "input_tokens": value.input_tokens,
+        "output_tokens": value.output_tokens,
+        "heartbeat_at": value.heartbeat_at,
+        "stalled": False,
+        "budget": value.budget,
+        "question": None,
+        "control": None,
+    }
+
+
+def missions(values: Sequence[Mission]) -> list[dict[str, Any]]:
+    """Return several mission objects."""
+    return [mission(value) for value in values]
+
+
+def metrics(value: Metrics) -> dict[str, Any]:
+    """Return the metrics object of the wire contract."""
+    return asdict(value)
+
+
+def point(value: Point) -> Point:
+    """Return one minute of history; its fields are its wire form."""
+    return value
+
+
+def event(value: MissionEvent) -> dict[str, Any]:
+    """Return one entry of a mission's timeline."""
+    return {
+        "id": f"{value.mission_id}:{value.version}",
+        "mission_id": value.mission_id,
+        "type": value.type,
+        "at": value.at,
+        "version": value.version,
+        "changes": value.changes,
+    }
+
+
+def update(change: Change) -> dict[str, Any]:
+    """Return the payload of a ``mission_update``."""
+    return {
+        "event_type": change.event.type,
+        "mission_id": change.event.mission_id,
+        "mission": mission(change.mission),
+        "cursor": change.cursor,
+        "timestamp": change.event.at,
+    }
+
+
+def snapshot(value: Snapshot) -> dict[str, Any]:
+    """Return the payload of ``initial_data`` and ``data_update``."""
+    return {
+        "missions": missions(value.missions),
+        "metrics": metrics(value.metrics),
+        "cursor": value.cursor,
+        "timestamp": now(),
+    }
