@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -23,6 +24,7 @@ SEARCHED_DESCRIPTION = 1000
 SORTS = ("created_at", "updated_at", "completed_at", "priority", "title", "duration", "tokens_used", "cost_estimate")
 PRIORITY_RANK = {"low": 1, "medium": 2, "high": 3, "critical": 4}
 ALL_STATUSES = tuple(status.value for status in MissionStatus)
+_ID_PREFIX = re.compile(r"[0-9a-f-]{8,36}", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -70,22 +72,28 @@ class Filters:
         """The words searched for, all of which must be found."""
         return tuple(self.q.lower().split())
 
+    @property
+    def id_prefix(self) -> str | None:
+        """The beginning of an id, when that may be what is searched for: long enough to be no ordinary word."""
+        return self.q if _ID_PREFIX.fullmatch(self.q) else None
+
     def _words_in(self, mission: Mission) -> bool:
         if not self.q:
+            return True
+        if self.id_prefix and mission.id.startswith(self.id_prefix):
             return True
         text = searched_text(mission)
         return all(word in text for word in self.words)
 
 
 def searched_text(mission: Mission) -> str:
-    """Return the text in which a search looks, as the generated column of the table does."""
+    """Return the text in which a search looks, as mission_search_text does in SQL."""
     parts = (
         mission.title,
         (mission.description or "")[:SEARCHED_DESCRIPTION],
         mission.type or "",
         mission.agent_type or "",
         mission.model_used or "",
-        mission.id,
     )
     return " ".join(parts).lower()
 

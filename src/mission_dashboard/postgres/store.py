@@ -295,6 +295,7 @@ def _read_queries(path: Path) -> dict[str, str]:
 
 def _filter_parameters(filters: Filters) -> dict[str, Any]:
     words = [f"%{_literal_pattern(word)}%" for word in filters.words]
+    prefix = filters.id_prefix
     numbered = {f"word{n + 1}": words[n] if n < len(words) else None for n in range(MAX_SEARCH_WORDS)}
     return {
         "statuses": list(filters.status or ALL_STATUSES),
@@ -302,6 +303,7 @@ def _filter_parameters(filters: Filters) -> dict[str, Any]:
         "type": list(filters.type) or None,
         "agent_type": list(filters.agent_type) or None,
         "model_used": list(filters.model_used) or None,
+        "id_prefix": f"{_literal_pattern(prefix)}%" if prefix else None,
         "parent_id": filters.parent_id,
         "created_after": filters.created_after,
         "created_before": filters.created_before,

@@ -343,9 +343,13 @@ WHERE (:priority IS NULL OR priority = ANY(:priority))
     AND (:parent_id IS NULL OR parent_id = :parent_id)
     AND (:created_after IS NULL OR created_at >= :created_after)
     AND (:created_before IS NULL OR created_at < :created_before)
-    AND (:word1 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word1)
-    AND (:word2 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word2)
-    AND (:word3 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word3)
-    AND (:word4 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word4)
-    AND (:word5 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word5)
-    AND (:word6 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used, id) LIKE :word6);
+    AND (
+        :word1 IS NULL
+        OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word1
+        OR id LIKE :id_prefix
+    )
+    AND (:word2 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word2)
+    AND (:word3 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word3)
+    AND (:word4 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word4)
+    AND (:word5 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word5)
+    AND (:word6 IS NULL OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word6);
