@@ -56,6 +56,8 @@ class FrozenClock:
 def cluster() -> Iterator[str]:
     """The DSN of a PostgreSQL server for this run, with today's schema in the database 'template'."""
     folder = Path(tempfile.mkdtemp(prefix="mdtest", dir="/tmp"))
+    # Where root runs the tests, PostgreSQL runs as another user and must be able to pass.
+    folder.chmod(0o711)
     server = EmbeddedPostgres(folder, durable=False)
     dsn = server.start()
     run_sql(dsn, "CREATE DATABASE template")
@@ -64,6 +66,15 @@ def cluster() -> Iterator[str]:
     store.close()
     yield dsn
     server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data folder for a server with an embedded database of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="mddata", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ counterparts. Leaving eventlet means changing the default setting, nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import warnings
 from collections.abc import Callable
@@ -127,15 +128,11 @@ def _serve_threads(app: Any, listener: socket.socket) -> None:
             """Requests are logged by the application."""
 
     host, port = listener.getsockname()[:2]
-    server = make_server(host, port, app, threaded=True, request_handler=Handler, fd=listener.fileno())
-    server.daemon_threads = True
-    server.serve_forever()
+    make_server(host, port, app, threaded=True, request_handler=Handler, fd=listener.fileno()).serve_forever()
 
 
 def stop_listening(listener: socket.socket) -> None:
     """Take no more connections; those that are open go on."""
-    try:
+    with contextlib.suppress(OSError):  # the server may have closed it already
         listener.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # already closed by the server
     listener.close()

@@ -45,9 +45,7 @@ def set_up_logging(level: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = RotatingFileHandler(folder / FILE_NAME, maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
     except OSError as error:
-        raise StartupError(
-            f"MISSION_DASHBOARD_LOG_DIR cannot be used: {error.strerror} ({error.filename})."
-        ) from error
+        raise StartupError(f"MISSION_DASHBOARD_LOG_DIR cannot be used: {error.strerror} ({error.filename}).") from error
     file.setFormatter(
         _JsonFormatter(
             "{levelname}{name}{message}{request_id}",

@@ -155,9 +155,7 @@ REPLACED_BY_REPORT = (
 )
 
 
-def apply_move(
-    mission: Mission, move: Move, report: Report, at: datetime, finish_digest: str | None = None
-) -> Mission:
+def apply_move(mission: Mission, move: Move, report: Report, at: datetime, finish_digest: str | None = None) -> Mission:
     """Return the mission after ``move``; raise `IllegalMove` where its status does not allow it."""
     rule = MOVES[move]
     if mission.status not in rule.allowed_from:

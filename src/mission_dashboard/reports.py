@@ -152,8 +152,7 @@ class _Usage(Said):
 
     def to_report(self) -> Report:
         """Return what was said as the domain's value."""
-        said = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
-        return Report(**said)
+        return Report(**{name: value for name, value in self.__dict__.items() if value is not None})
 
 
 class StartReport(_Usage):
@@ -175,7 +174,7 @@ class ProgressReport(_Usage):
 
     @model_validator(mode="after")
     def _says_something(self) -> ProgressReport:
-        if all(getattr(self, name) is None for name in type(self).model_fields):
+        if all(value is None for value in self.__dict__.values()):
             raise ValueError("say at least one thing, for example progress")
         return self
 

@@ -11,8 +11,8 @@ import orjson
 
 from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.metrics import Metrics, Point
-from mission_dashboard.missions import Mission
 from mission_dashboard.mission_tracker import Snapshot
+from mission_dashboard.missions import Mission
 
 OPTIONS = orjson.OPT_UTC_Z
 

@@ -157,6 +157,9 @@ class Writer:
         with self._wake:
             if not self._queue and not self._closing:
                 self._wake.wait(timeout_s)
+        # Let requests that have arrived meanwhile join this batch: fewer, larger transactions.
+        time.sleep(0)
+        with self._wake:
             if not self._queue and self._closing:
                 return None
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]

@@ -19,13 +19,14 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from mission_dashboard.errors import StoreUnavailable
+from mission_dashboard.errors import StartupError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
 WaitForSocket = Callable[[int, bool, float], bool]
 """Waits until a file descriptor can be read (or written, when true) or seconds have passed; whether it can."""
 
+SESSION_OPTIONS = "-c timezone=UTC -c jit=off -c client_min_messages=warning"
 CONNECT_TIMEOUT_S = 1.0
 STATEMENT_TIMEOUT_S = 1.5
 SLOW_STATEMENT_TIMEOUT_S = 120.0
@@ -56,14 +57,21 @@ def install_wait_callback(wait_for_socket: WaitForSocket) -> None:
 
 
 def connect(dsn: str, application: str = "mission-dashboard", options: str = "") -> Connection:
-    """Open an autocommit connection in UTC that reads JSON with orjson; raise `StoreUnavailable` if it cannot."""
+    """Open an autocommit connection in UTC that reads JSON with orjson.
+
+    Raises `StoreUnavailable` where the server cannot be reached, `StartupError` where the DSN cannot be read.
+    """
+    try:
+        given = psycopg2.extensions.parse_dsn(dsn).get("options", "")
+    except psycopg2.ProgrammingError as error:
+        raise StartupError(f"POSTGRES_DSN cannot be read: {str(error).strip()}.") from error
     try:
         connection = psycopg2.connect(
             dsn,
             connection_factory=Connection,
             application_name=application,
             connect_timeout=2,
-            options=f"-c timezone=UTC -c jit=off -c client_min_messages=warning {options}".strip(),
+            options=f"{given} {SESSION_OPTIONS} {options}".strip(),
         )
         connection.timeout_s = STATEMENT_TIMEOUT_S
         connection.autocommit = True
@@ -112,9 +120,7 @@ class Pool:
         finally:
             self._turns.release()
 
-    def _run_on(
-        self, connection: Connection, sql: str, parameters: Any, timeout_s: float
-    ) -> list[tuple[Any, ...]]:
+    def _run_on(self, connection: Connection, sql: str, parameters: Any, timeout_s: float) -> list[tuple[Any, ...]]:
         try:
             with patience(connection, timeout_s):
                 rows = fetch(connection, sql, parameters)

@@ -109,9 +109,7 @@ def has_new_large_values(before: Mission, after: Mission) -> bool:
 
 def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
     """Return what a batch adds to the three counter tables."""
-    facets = [
-        {**facet._asdict(), "missions": count} for facet, count in sorted(delta.facets.items()) if count
-    ]
+    facets = [{**facet._asdict(), "missions": count} for facet, count in sorted(delta.facets.items()) if count]
     minutes = [
         {
             "minute": at,

@@ -45,7 +45,9 @@ logger = logging.getLogger(__name__)
 QUERIES = Path(__file__).parent / "sql" / "queries.sql"
 POOL_SIZE = 8
 # The batch statement must find missions by their key however small the table was when its plan was made.
-WRITER_OPTIONS = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
+WRITER_OPTIONS = (
+    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
+)
 BATCH_PARAMETERS = {
     "created": "json",
     "moved": "json",
@@ -136,13 +138,11 @@ class PostgresStore:
             fetch(self._writing(), "SELECT 1")
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
-        moved = [step for step in batch.steps if step.before is not None]
-        rewritten = [step for step in moved if has_new_large_values(step.before, step.after)]
-        light = [step for step in moved if not has_new_large_values(step.before, step.after)]
+        moved = [(step.before, step.after) for step in batch.steps if step.before is not None]
         parts: dict[str, Sequence[Any]] = {
             "created": [created_row(step.after) for step in batch.steps if step.before is None],
-            "moved": [moved_row(step.before, step.after) for step in light],
-            "rewritten": [rewritten_row(step.before, step.after) for step in rewritten],
+            "moved": [moved_row(*pair) for pair in moved if not has_new_large_values(*pair)],
+            "rewritten": [rewritten_row(*pair) for pair in moved if has_new_large_values(*pair)],
             "events": batch.events,
             "keys": batch.keys,
             **delta_rows(batch.delta),
@@ -234,7 +234,12 @@ class PostgresStore:
 
     def minutes(self, since: datetime) -> list[Point]:
         """Return what happened in each minute since a moment; ``running`` is the net change."""
-        return [Point(*row[:8], float(row[8])) for row in self._fetch("minute_rows", since=since)]
+        return [
+            Point(at, created, started, completed, failed, cancelled, running, tokens, float(cost))
+            for at, created, started, completed, failed, cancelled, running, tokens, cost in self._fetch(
+                "minute_rows", since=since
+            )
+        ]
 
     def duration_percentiles(self, since: datetime) -> tuple[float, float] | None:
         """Return median and 95th percentile, in seconds, of missions that finished since a moment."""
@@ -267,9 +272,7 @@ class PostgresStore:
 
     def count(self, filters: Filters) -> int:
         """Count the missions the filters let through."""
-        rows = self._pool.run(
-            self._with_filters("page_total"), _filter_parameters(filters), SLOW_STATEMENT_TIMEOUT_S
-        )
+        rows = self._pool.run(self._with_filters("page_total"), _filter_parameters(filters), SLOW_STATEMENT_TIMEOUT_S)
         return int(rows[0][0])
 
     def _with_filters(self, name: str) -> str:

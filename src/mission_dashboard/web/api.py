@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from flask import Blueprint, Response, request
@@ -26,7 +26,9 @@ from mission_dashboard.web.answers import answer, etag
 
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
 
-MOVES = {
+Report = StartReport | ProgressReport | CompleteReport | FailReport | CancelReport
+
+MOVES: Mapping[str, tuple[Move, type[Report], str]] = {
     "start": (Move.START, StartReport, "Mission started"),
     "progress": (Move.PROGRESS, ProgressReport, "Progress recorded"),
     "complete": (Move.COMPLETE, CompleteReport, "Mission completed"),

@@ -52,6 +52,10 @@ class Gatherer:
         self._waiting[self._next] = change
         self._next += 1
 
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._waiting)
+
     def take(self) -> Sequence[Change]:
         """Return what waits, in order, and begin anew."""
         taken = list(self._waiting.values())
@@ -134,7 +138,7 @@ class Live:
                 logger.exception("sending %d changes failed", len(changes))
 
     def _wait_for_work(self, metrics_sent_at: float) -> None:
-        while not self._closing and not self._gatherer._waiting and not self._notices:
+        while not self._closing and not self._gatherer and not self._notices:
             if not self._metrics_due:
                 self._wake.wait()
                 continue

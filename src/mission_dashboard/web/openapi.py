@@ -244,9 +244,7 @@ ENDPOINTS = (
     Endpoint("POST", f"{MISSION_PATH}/complete", "It ended well", "OneMission", CompleteReport, errors=MOVES),
     Endpoint("POST", f"{MISSION_PATH}/fail", "It ended badly", "OneMission", FailReport, errors=MOVES),
     Endpoint("POST", f"{MISSION_PATH}/cancel", "Stop it", "OneMission", CancelReport, errors=MOVES),
-    Endpoint(
-        "POST", f"{MISSION_PATH}/retry", "Run it again", "CreatedMission", RetryReport, status=201, errors=MOVES
-    ),
+    Endpoint("POST", f"{MISSION_PATH}/retry", "Run it again", "CreatedMission", RetryReport, status=201, errors=MOVES),
     Endpoint("GET", "/api/running", "What runs now", "RunningMissions", errors=(422, 429, 503)),
     Endpoint("GET", "/api/metrics", "The numbers", "MetricsNow", errors=(422, 429)),
     Endpoint(

@@ -17,11 +17,6 @@ PAGE_HEADERS = {
     ),
     "Cache-Control": "no-cache",
 }
-EVERYWHERE = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
 
 
 def make_pages(app: Flask, static: Path) -> Blueprint:
@@ -49,12 +44,6 @@ def make_pages(app: Flask, static: Path) -> Blueprint:
         known = version == tree
         file.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if known else "no-cache"
         return file
-
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        for name, value in EVERYWHERE.items():
-            response.headers.setdefault(name, value)
-        return response
 
     return pages
 

@@ -1,12 +1,16 @@
-"""Gives each request an id, and writes one line for each when it is answered."""
+"""Wraps the application: every request gets an id and a line in the log, every answer the id and the safe headers.
+
+A WSGI wrapper rather than Flask hooks: it sees all answers, also those of Socket.IO, and costs a tenth.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from flask import Flask, Response, g, request
 from uuid_utils import uuid7
 
 from mission_dashboard.logs import request_id
@@ -14,26 +18,49 @@ from mission_dashboard.logs import request_id
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
+SAFE_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+]
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 QUIET = ("/static/", "/api/health", "/socket.io")
+_UNSAFE = re.compile(r"[^\x21-\x7e]")
+
+Environ = dict[str, Any]
+WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
 
 
-def log_requests(app: Flask) -> None:
-    """Set the request id before, answer with it after, and log the request."""
+class RequestLog:
+    """The WSGI wrapper."""
 
-    @app.before_request
-    def begin() -> None:
-        given = request.headers.get(HEADER, "")
-        g.began = time.perf_counter()
-        request_id.set(given if _GIVEN.fullmatch(given) else uuid7().hex)
+    def __init__(self, app: WsgiApp) -> None:
+        self._app = app
 
-    @app.after_request
-    def end(response: Response) -> Response:
-        response.headers[HEADER] = request_id.get()
-        level = logging.DEBUG if request.path.startswith(QUIET) else logging.INFO
-        if logger.isEnabledFor(level):
-            ms = (time.perf_counter() - g.began) * 1000 if "began" in g else 0.0
-            logger.log(
-                level, "%s %s %d %.1f ms %s", request.method, request.path, response.status_code, ms, request.remote_addr
-            )
-        return response
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Serve one request."""
+        began = time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID")
+        identity = given if given and _GIVEN.fullmatch(given) else uuid7().hex
+        request_id.set(identity)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            path = environ.get("PATH_INFO", "")
+            level = logging.DEBUG if _is_routine(path, status) else logging.INFO
+            if logger.isEnabledFor(level):
+                _log(level, environ, path, status, time.perf_counter() - began)
+            return start_response(status, [*headers, *SAFE_HEADERS, (HEADER, identity)], *rest)
+
+        return self._app(environ, start)
+
+
+def _is_routine(path: str, status: str) -> bool:
+    """Whether this happens many times a second and went well: two log lines would cost more than the write."""
+    return status < "4" and (path.endswith("/progress") or path.startswith(QUIET))
+
+
+def _log(level: int, environ: Environ, path: str, status: str, took_s: float) -> None:
+    # What a client sends must not start a line of its own.
+    shown = _UNSAFE.sub("?", path[:300])
+    address = environ.get("REMOTE_ADDR", "-")
+    logger.log(level, "%s %s %s %.1f ms %s", environ.get("REQUEST_METHOD"), shown, status[:3], took_s * 1000, address)

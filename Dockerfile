@@ -1,0 +1,41 @@
+# Mission Dashboard with its embedded PostgreSQL. Build: docker build -t mission-dashboard .
+# Run:  docker run --init -p 5002:5002 -v mission-dashboard:/data mission-dashboard
+# Set POSTGRES_DSN to use a PostgreSQL server of your own instead of the embedded one.
+FROM python:3.13-slim
+
+ENV PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    MISSION_DASHBOARD_HOST=0.0.0.0 \
+    MISSION_DASHBOARD_PORT=5002 \
+    MISSION_DASHBOARD_DATA_DIR=/data \
+    MISSION_DASHBOARD_LOG_DIR=/data/logs
+
+# A user of its own, with a fixed number so that a volume keeps its owner from image to image.
+RUN groupadd --gid 10001 mission-dashboard \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin mission-dashboard \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+
+WORKDIR /app
+
+# First what changes seldom: an edit of the sources then installs nothing.
+COPY requirements.txt ./
+RUN pip install --require-hashes -r requirements.txt
+
+COPY src/ src/
+COPY static/ static/
+COPY templates/ templates/
+RUN python -m compileall -q src
+
+USER mission-dashboard
+VOLUME /data
+EXPOSE 5002
+
+# SIGTERM makes the server finish its writes and stop its database.
+STOPSIGNAL SIGTERM
+
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ['MISSION_DASHBOARD_PORT'] + '/api/health/live', timeout=2)"]
+
+CMD ["python", "src/mission_dashboard/mission_dashboard.py"]

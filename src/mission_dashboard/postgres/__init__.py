@@ -1,0 +1,1 @@
+"""PostgreSQL: the embedded server, and the store that keeps missions and events in it."""

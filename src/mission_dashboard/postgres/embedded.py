@@ -1,0 +1,566 @@
+"""The embedded PostgreSQL: makes the cluster, starts ``postgres``, keeps it running, stops it.
+
+Two locks hold it together. ``owner.lock`` is held by the process that runs the database; a second process
+with the same data folder attaches, and takes over when that lock falls free. ``postgres.lock`` is inherited
+by ``postgres`` and all its children, so it is free exactly when none of them is left: what a dead process
+wrote into ``postmaster.pid`` is never believed.
+
+One thread, the keeper, does all the work and lives as long as the database. It has to: the kernel ends
+``postgres`` with the thread that forked it. Under eventlet and gevent it is a green thread of the main one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+from psycopg2.extensions import make_dsn
+
+from mission_dashboard.errors import StartupError
+from mission_dashboard.postgres.binaries import (
+    SETTING,
+    SOCKET_NAME,
+    Account,
+    Binaries,
+    Place,
+    child_setup,
+    choose_account,
+    clean_environment,
+    find_binaries,
+    give_to,
+    known_place,
+    make_own_folder,
+    make_place,
+    make_socket_dir,
+    reachable_binaries,
+    sync_folder,
+)
+
+DATABASE = USER = "mission_dashboard"
+START_TIMEOUT_S = 60.0
+ORPHAN_TIMEOUT_S = 10.0
+POLL_S = 0.1
+RETRY_S = 1.0
+LOG_BYTES = 5_000_000
+FULL_DISK_BYTES = 1_000_000
+# Fast shutdown, immediate shutdown, and the last resort: under three seconds in all.
+STOP_SIGNALS = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.5), (signal.SIGKILL, 0.3))
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "50",
+    "shared_buffers": "64MB",
+    "max_wal_size": "1GB",
+    "checkpoint_completion_target": "0.9",
+    "wal_compression": "on",
+    "jit": "off",
+    # Parallel plans take both cores from the server, and more of /dev/shm than a container has.
+    "max_parallel_workers_per_gather": "0",
+    "max_logical_replication_workers": "0",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "cluster_name": DATABASE,
+}
+# With synchronous_commit, a commit still survives a killed postgres; only a power cut takes it.
+THROW_AWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+
+logger = logging.getLogger(__name__)
+
+
+class _Probe(psycopg2.extensions.connection):
+    """A connection of the keeper; where the process has set a wait callback, that one honours ``timeout_s``."""
+
+    timeout_s = 5.0
+
+
+class EmbeddedPostgres:
+    """PostgreSQL under the data folder: started by the first process that asks, shared with the others."""
+
+    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+        self._data_dir = data_dir.resolve()
+        self._home = self._data_dir / "postgres"
+        self._durable = durable
+        self._place = Place(self._home)
+        self._dsn = ""
+        self._version = ""
+        self._owner_lock: int | None = None
+        self._socket_dir: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
+        self._settled = threading.Event()
+        self._stopping = threading.Event()
+        self._failure: StartupError | None = None
+        self._is_in_trouble = False
+
+    @property
+    def dsn(self) -> str:
+        """What to connect with; empty before ``start``."""
+        return self._dsn
+
+    @property
+    def version(self) -> str:
+        """The version of the running server, such as ``18.6``; empty before ``start``."""
+        return self._version
+
+    @property
+    def cluster_dir(self) -> Path:
+        """PostgreSQL's data directory; under the data folder unless its user may not enter that."""
+        return self._place.cluster
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this process runs the database, rather than using that of another process."""
+        return self._owner_lock is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of ``postgres``, whoever started it."""
+        if self._process is not None:
+            return self._process.pid
+        if not self._dsn or self.is_owner:
+            return None
+        recorded = _read_pid_file(self._place.cluster)
+        return recorded[0] if recorded else None
+
+    def start(self) -> str:
+        """Start the database or attach to it; return the DSN once it answers."""
+        if self._keeper is not None and self._keeper.is_alive():
+            return self._dsn
+        self._settled.clear()
+        self._stopping.clear()
+        self._failure = None
+        self._dsn = ""
+        self._keeper = threading.Thread(target=self._keep, name="embedded-postgres", daemon=True)
+        self._keeper.start()
+        self._settled.wait()
+        if self._failure is not None:
+            self._keeper.join()
+            raise self._failure
+        if not self._dsn:
+            raise StartupError("The database was told to stop before it had started.")
+        return self._dsn
+
+    def stop(self) -> None:
+        """Stop the database if this process runs it; takes less than three seconds."""
+        self._stopping.set()
+        if self._keeper is not None:
+            self._keeper.join()
+            self._keeper = None
+
+    def describe(self) -> str:
+        """Say in one line which database this is and where it lies."""
+        whose = "started by this process" if self.is_owner else "started by another process"
+        line = f"PostgreSQL {self._version} ({whose}), data in {self._place.cluster}"
+        if self._place.is_elsewhere:
+            line += f" because its user may not enter {self._data_dir}"
+        return line if self._durable else f"{line}, without durability"
+
+    # --- the keeper's thread --------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._step_or_note_trouble()
+        except Exception as exc:  # noqa: BLE001  (the thread's top: start() raises it)
+            self._failure = self._in_words(exc)
+            self._failure.__cause__ = exc
+        finally:
+            self._let_go()
+            self._settled.set()
+
+    def _step_or_note_trouble(self) -> None:
+        """Take one step; a failure is fatal before the first success, and a reason to try again after it."""
+        try:
+            self._step()
+        except Exception as exc:
+            if not self._settled.is_set():
+                raise
+            if not self._is_in_trouble:
+                logger.error("PostgreSQL cannot be started again, trying on: %s", self._in_words(exc))
+            self._is_in_trouble = True
+            self._stopping.wait(RETRY_S)
+
+    def _step(self) -> None:
+        if self._owner_lock is None:
+            self._claim()
+        if self._owner_lock is None:
+            self._attach()
+        elif self._process is None or self._process.poll() is not None:
+            self._launch()
+        else:
+            _bound_log(self._place.log)
+        self._stopping.wait(POLL_S)
+
+    def _claim(self) -> None:
+        """Try to become the owner."""
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        make_own_folder(self._home)
+        self._owner_lock = _try_lock(self._home / "owner.lock")
+        if self._owner_lock is not None and self._settled.is_set():
+            logger.warning("The process that ran PostgreSQL is gone; this one takes over")
+
+    def _attach(self) -> None:
+        """Find the owner's server, unless that is done."""
+        if self._dsn:
+            return
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            self._place = known_place(self._data_dir)
+            self._refuse_other_users()
+            recorded = _read_pid_file(self._place.cluster)
+            version = _ask_version(recorded[1], may_create=False) if recorded else None
+            if recorded and version:
+                self._announce(recorded[1], version)
+                return
+            # The owner may have gone while we waited for it.
+            self._claim()
+            if self._owner_lock is not None:
+                return
+            self._stopping.wait(POLL_S)
+        raise StartupError(
+            f"Another process has the database in {self._place.cluster} open and it does not answer: "
+            f"end that process, or set {SETTING} to another folder."
+        )
+
+    def _announce(self, socket_dir: Path, version: str) -> None:
+        self._dsn = _dsn(socket_dir, DATABASE)
+        self._version = version
+        self._settled.set()
+
+    def _launch(self) -> None:
+        """Start postgres, at first or after its unexpected end, and wait until it answers."""
+        is_first_start = not self._settled.is_set()
+        ended, self._process = self._process, None
+        if ended is not None and not self._is_in_trouble:
+            logger.warning("PostgreSQL (PID %d) ended unexpectedly; starting it again", ended.pid)
+        self._place = make_place(self._data_dir)
+        self._refuse_other_users()
+        account = choose_account(self._place.cluster)
+        binaries = find_binaries(_cluster_major(self._place.cluster))
+        binaries = reachable_binaries(binaries, account, self._place.folder)
+        lock = _lock_out_orphans(self._home / "postgres.lock", self._place.cluster)
+        try:
+            if not self._place.cluster.exists():
+                if not is_first_start:
+                    raise StartupError(f"{self._place.cluster} is gone; bring it back, or start the server anew.")
+                _make_cluster(self._place, binaries, account, lock, durable=self._durable)
+            socket_dir = make_socket_dir(self._place, account)
+            _forget_former_server(self._place.cluster, socket_dir)
+            _bound_log(self._place.log)
+            log_from = self._place.log.stat().st_size
+            self._socket_dir = socket_dir
+            self._process = self._spawn(binaries, account, socket_dir, lock)
+        finally:
+            os.close(lock)  # postgres holds it now
+        self._await_answer(self._process, socket_dir, log_from)
+        if not is_first_start:
+            logger.info("PostgreSQL answers again (PID %d)", self._process.pid)
+        self._is_in_trouble = False
+
+    def _spawn(
+        self, binaries: Binaries, account: Account | None, socket_dir: Path, lock: int
+    ) -> subprocess.Popen[bytes]:
+        settings = {**SETTINGS, "unix_socket_directories": str(socket_dir)}
+        if binaries.major >= 18:
+            settings["io_method"] = "sync"  # saves three processes
+        if not self._durable:
+            settings.update(THROW_AWAY_SETTINGS)
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [binaries.program("postgres"), "-D", str(self._place.cluster), *options]
+        with _open_log(self._place.log) as log:
+            return _spawn(command, account, signal.SIGINT, lock, log.fileno())
+
+    def _await_answer(self, process: subprocess.Popen[bytes], socket_dir: Path, log_from: int) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._stopping.is_set():
+            version = _ask_version(socket_dir, may_create=True)
+            if version is not None:
+                self._announce(socket_dir, version)
+                return
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise StartupError(self._why_not(log_from))
+            self._stopping.wait(0.01)
+
+    def _why_not(self, log_from: int) -> str:
+        with self._place.log.open("rb") as log:
+            log.seek(log_from)
+            output = log.read().decode(errors="replace")
+        return (
+            f"PostgreSQL did not start on {self._place.cluster}: {_last_complaint(output, self._place)}. "
+            f"Its log is {self._place.log}; set {SETTING} to use another folder."
+        )
+
+    def _refuse_other_users(self) -> None:
+        cluster = self._place.cluster
+        if os.geteuid() == 0 or not cluster.exists() or cluster.stat().st_uid == os.geteuid():
+            return
+        raise StartupError(
+            f"The database in {cluster} belongs to another user: start the server as that user, "
+            f"or set {SETTING} to another folder."
+        )
+
+    def _in_words(self, exc: Exception) -> StartupError:
+        """One sentence for what went wrong; what nobody foresaw is logged with its traceback."""
+        if isinstance(exc, StartupError):
+            return exc
+        if isinstance(exc, OSError):
+            return StartupError(
+                f"Cannot use {exc.filename or self._home} for the database: {exc.strerror}. "
+                f"Set {SETTING} to a folder this user may write."
+            )
+        logger.error("The keeper of the embedded PostgreSQL failed", exc_info=exc)
+        return StartupError(f"The embedded PostgreSQL failed: {exc!r}.")
+
+    def _let_go(self) -> None:
+        """Shut postgres down, then let another process have the folder."""
+        if self._process is not None:
+            _shut_down(self._process)
+            self._process = None
+        if self._socket_dir is not None:
+            with contextlib.suppress(OSError):  # a killed postgres leaves its socket: the next start clears it
+                self._socket_dir.rmdir()
+            self._socket_dir = None
+        if self._owner_lock is not None:
+            os.close(self._owner_lock)
+            self._owner_lock = None
+
+
+# --- the cluster ------------------------------------------------------------------------------------------
+
+
+def _cluster_major(cluster: Path) -> int | None:
+    """The major version an existing cluster is bound to."""
+    if not cluster.exists():
+        return None
+    try:
+        (cluster / "global" / "pg_control").stat()
+        return int((cluster / "PG_VERSION").read_text().strip())
+    except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
+        raise StartupError(
+            f"{cluster} is not a whole PostgreSQL cluster: move it away or bring back a copy of it, "
+            f"or set {SETTING} to another folder."
+        ) from exc
+
+
+def _make_cluster(place: Place, binaries: Binaries, account: Account | None, lock: int, *, durable: bool) -> None:
+    """Run initdb beside the place, then move the result there: a start that was cut short leaves nothing."""
+    for leftover in place.folder.glob("cluster.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=place.folder))
+    give_to(account, unfinished)
+    command = [binaries.program("initdb"), "-D", str(unfinished), "-U", USER, "-A", "trust", "-E", "UTF8"]
+    command += _locale_options(binaries) + ([] if durable else ["--no-sync"])
+    with tempfile.TemporaryFile() as output:
+        process = _spawn(command, account, signal.SIGKILL, lock, output.fileno())
+        status = _wait(process, START_TIMEOUT_S)
+        if status is None:
+            process.kill()
+        if status != 0:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            output.seek(0)
+            _refuse_initdb(place, output.read().decode(errors="replace"))
+    os.rename(unfinished, place.cluster)
+    sync_folder(place.folder)
+
+
+def _locale_options(binaries: Binaries) -> list[str]:
+    # The builtin provider knows Unicode on every machine, whatever locales that has.
+    if binaries.major >= 17:
+        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return ["--locale=C.UTF-8"]
+
+
+def _refuse_initdb(place: Place, output: str) -> None:
+    raise StartupError(
+        f"The database could not be made in {place.folder}: {_last_complaint(output, place)}. "
+        f"Set {SETTING} to use another folder."
+    )
+
+
+# --- processes and their traces ---------------------------------------------------------------------------
+
+
+def _spawn(
+    command: list[str], account: Account | None, death_signal: signal.Signals, lock: int, output: int
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            cwd="/",
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(lock,),
+            # Its own session: Ctrl-C is for the server, which stops the database when it no longer needs it.
+            start_new_session=True,
+            preexec_fn=child_setup(account, death_signal),
+        )
+    except subprocess.SubprocessError as exc:
+        name = account.name if account else "itself"
+        raise StartupError(
+            f"This process may not start PostgreSQL as the user '{name}': start it as an ordinary user."
+        ) from exc
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int | None:
+    """Wait for the end of a process; None if it is still there."""
+    deadline = time.monotonic() + timeout_s
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return process.poll()
+
+
+def _shut_down(process: subprocess.Popen[bytes]) -> None:
+    for number, patience_s in STOP_SIGNALS:
+        if process.poll() is None:
+            process.send_signal(number)
+        if _wait(process, patience_s) is not None:
+            return
+    logger.error("PostgreSQL (PID %d) does not end", process.pid)
+
+
+def _try_lock(path: Path) -> int | None:
+    """Lock a file; None if somebody else has it. Read access is enough, so that it works across users."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _lock_out_orphans(path: Path, cluster: Path) -> int:
+    """Wait until no process of an earlier start is left, and keep others from starting one."""
+    begun = time.monotonic()
+    # An orphan got its signal from the kernel when its parent died; the others are for where that fails.
+    signals = [(1.0, signal.SIGINT), (3.0, signal.SIGQUIT), (5.0, signal.SIGKILL)]
+    while time.monotonic() - begun < ORPHAN_TIMEOUT_S:
+        lock = _try_lock(path)
+        if lock is not None:
+            return lock
+        if signals and time.monotonic() - begun > signals[0][0]:
+            _signal_orphan(cluster, signals.pop(0)[1])
+        time.sleep(0.01)
+    raise StartupError(
+        f"A PostgreSQL of an earlier start still uses {cluster} and does not end: end it, "
+        f"or set {SETTING} to another folder."
+    )
+
+
+def _signal_orphan(cluster: Path, number: signal.Signals) -> None:
+    recorded = _read_pid_file(cluster)
+    if recorded is not None and _serves(recorded[0], cluster):
+        logger.warning("Stopping a PostgreSQL (PID %d) left over from an earlier start", recorded[0])
+        os.kill(recorded[0], number)
+
+
+def _read_pid_file(cluster: Path) -> tuple[int, Path] | None:
+    """Read the process id and the socket's folder from ``postmaster.pid``; None if absent or partial."""
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+        return int(lines[0]), Path(lines[4])
+    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
+        return None
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    """Whether this process is a postgres at work in this cluster, not one that got the same number later."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == str(cluster)
+    except OSError:
+        return False
+
+
+def _forget_former_server(cluster: Path, socket_dir: Path) -> None:
+    """Remove what a killed postgres left: it would refuse to start if its old process id is in use again."""
+    recorded = _read_pid_file(cluster)
+    if recorded is not None and _serves(recorded[0], cluster):
+        raise StartupError(f"A PostgreSQL that was started by hand (PID {recorded[0]}) uses {cluster}: stop it first.")
+    for path in (cluster / "postmaster.pid", socket_dir / SOCKET_NAME, socket_dir / f"{SOCKET_NAME}.lock"):
+        path.unlink(missing_ok=True)
+
+
+def _dsn(socket_dir: Path, database: str) -> str:
+    return make_dsn(host=str(socket_dir), port=5432, user=USER, dbname=database)
+
+
+def _ask_version(socket_dir: Path, *, may_create: bool) -> str | None:
+    """Connect and return the server's version; None while it does not answer or lacks our database.
+
+    Only the owner creates the database: two that try at once trip over each other.
+    """
+    try:
+        connection = psycopg2.connect(_dsn(socket_dir, "postgres"), connection_factory=_Probe, connect_timeout=2)
+    except psycopg2.OperationalError:
+        return None
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone() is None:
+                if not may_create:
+                    return None
+                cursor.execute("CREATE DATABASE mission_dashboard")
+            cursor.execute("SHOW server_version")
+            row = cursor.fetchone()
+            return str(row[0]).split()[0] if row else None
+    except psycopg2.errors.DiskFull as exc:
+        raise StartupError(f"The disk is full: free some space, or set {SETTING} to another folder.") from exc
+    except psycopg2.Error:
+        return None  # most likely the server went away: ask again
+    finally:
+        connection.close()
+
+
+def _open_log(log: Path) -> BinaryIO:
+    """Open the log for appending, and never what a symlink points to."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(log, flags, 0o600), "ab")
+
+
+def _bound_log(log: Path) -> None:
+    """Empty the log when it has grown too long: postgres only ever appends, so it goes on at the start."""
+    with _open_log(log) as file:
+        if os.fstat(file.fileno()).st_size > LOG_BYTES:
+            file.truncate(0)
+
+
+def _last_complaint(output: str, place: Place) -> str:
+    """What a failed program said last, undecorated; or that the disk is full, which it often cannot say."""
+    if "No space left" in output or _disk_is_full(place.folder):
+        return "the disk is full"
+    lines = [line for line in output.splitlines() if line]
+    complaints = [line for line in lines if re.search(r"\b(FATAL|PANIC|error):", line)]
+    return _without_prefix((complaints or lines or ["it gave no reason"])[-1])
+
+
+def _without_prefix(line: str) -> str:
+    return re.sub(r"^.*?\b(FATAL|PANIC|error):\s*", "", line).strip().rstrip(".")
+
+
+def _disk_is_full(folder: Path) -> bool:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize < FULL_DISK_BYTES or status.f_favail == 0
