@@ -114,9 +114,7 @@ class TestMissionTracker:
         assert (again.status, again.retry_of, again.title) == (MissionStatus.PENDING, mission.id, "Again")
         assert again.metadata == {"type": "x"}
 
-    def test_everything_is_found_again_by_the_next_tracker(
-        self, make_tracker: Callable[..., MissionTracker]
-    ) -> None:
+    def test_everything_is_found_again_by_the_next_tracker(self, make_tracker: Callable[..., MissionTracker]) -> None:
         first = make_tracker()
         mission = first.create(title="Kept", metadata={"a": [1, {"b": "ü😀"}]}, budget={"cost": 0.5})
         first.start(mission.id)
@@ -392,8 +390,20 @@ class TestMissionDashboardAPI:
 
     @pytest.mark.parametrize(
         "query",
-        ["status=done", "limit=0", "limit=201", "limit=x", "sort=colour", "cursor=!!!", "colour=red", "q=%00",
-         "created_after=yesterday", "created_after=2026-01-01", "parent_id=", "facets=maybe"],
+        [
+            "status=done",
+            "limit=0",
+            "limit=201",
+            "limit=x",
+            "sort=colour",
+            "cursor=!!!",
+            "colour=red",
+            "q=%00",
+            "created_after=yesterday",
+            "created_after=2026-01-01",
+            "parent_id=",
+            "facets=maybe",
+        ],
     )
     def test_wrong_queries_are_refused_with_the_parameter_named(self, client: FlaskClient, query: str) -> None:
         refused = client.get(f"/api/missions?{query}")
