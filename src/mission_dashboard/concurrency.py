@@ -10,7 +10,7 @@ import contextlib
 import socket
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -93,46 +93,60 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: Flask, socketio: SocketIO, listener: socket.socket) -> None:
-    """Serve the app on this socket until the listener is closed or the process ends."""
-    mode = socketio.async_mode
-    if mode == "eventlet":
-        _serve_eventlet(app, listener)
-    elif mode == "gevent":
-        _serve_gevent(app, listener)
-    else:
-        _serve_threads(app, listener)
+class Server:
+    """Serves one application on one listening socket; `run` in a thread of its own, `stop` from another."""
 
+    def __init__(self, app: Flask, socketio: SocketIO, listener: socket.socket) -> None:
+        self._app = app
+        self._listener = listener
+        self._stop: Callable[[], object] = self._close_listener
+        self._run = {"eventlet": self._run_eventlet, "gevent": self._run_gevent}.get(
+            socketio.async_mode, self._run_threads
+        )
 
-def _serve_eventlet(app: Any, listener: socket.socket) -> None:
-    import eventlet.wsgi
+    def run(self) -> None:
+        """Serve until stopped."""
+        self._run()
 
-    eventlet.wsgi.server(
-        listener, app, log_output=False, max_size=MAX_CONNECTIONS, debug=False, capitalize_response_headers=False
-    )
+    def stop(self) -> None:
+        """Take no more connections; those that are open go on."""
+        self._stop()
 
+    def _close_listener(self) -> None:
+        with contextlib.suppress(OSError):  # the server may have closed it already
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
-def _serve_gevent(app: Any, listener: socket.socket) -> None:
-    from gevent.pywsgi import WSGIServer
+    def _run_eventlet(self) -> None:
+        import eventlet.wsgi
 
-    WSGIServer(listener, app, log=None).serve_forever()
+        eventlet.wsgi.server(
+            self._listener,
+            self._app,
+            log_output=False,
+            max_size=MAX_CONNECTIONS,
+            debug=False,
+            capitalize_response_headers=False,
+        )
 
+    def _run_gevent(self) -> None:
+        from gevent.pywsgi import WSGIServer
 
-def _serve_threads(app: Any, listener: socket.socket) -> None:
-    from werkzeug.serving import WSGIRequestHandler, make_server
+        server = WSGIServer(self._listener, self._app, log=None)
+        self._stop = server.close
+        server.serve_forever()
 
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def _run_threads(self) -> None:
+        from werkzeug.serving import WSGIRequestHandler, make_server
 
-        def log_request(self, code: object = "-", size: object = "-") -> None:
-            """Requests are logged by the application."""
+        class Handler(WSGIRequestHandler):
+            protocol_version = "HTTP/1.1"
 
-    host, port = listener.getsockname()[:2]
-    make_server(host, port, app, threaded=True, request_handler=Handler, fd=listener.fileno()).serve_forever()
+            def log_request(self, code: object = "-", size: object = "-") -> None:
+                """Requests are logged by the application."""
 
-
-def stop_listening(listener: socket.socket) -> None:
-    """Take no more connections; those that are open go on."""
-    with contextlib.suppress(OSError):  # the server may have closed it already
-        listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+        host, port = self._listener.getsockname()[:2]
+        descriptor = self._listener.fileno()
+        server = make_server(host, port, self._app, threaded=True, request_handler=Handler, fd=descriptor)
+        self._stop = server.shutdown
+        server.serve_forever(poll_interval=0.05)

@@ -156,13 +156,14 @@ def _run(settings: Settings) -> int:
         application.close()
         return _say_no(error)
     socketio = application.app.extensions["socketio"]  # type: ignore[union-attr]
-    serving = threading.Thread(target=concurrency.serve, args=(application.app, socketio, listener), daemon=True)
+    server = concurrency.Server(application.app, socketio, listener)  # type: ignore[arg-type]
+    serving = threading.Thread(target=server.run, name="web-server", daemon=True)
     serving.start()
     _say_hello(settings, application)
     _settle_memory()
     while not stopping and serving.is_alive():
         time.sleep(SHUTDOWN_POLL_S)
-    concurrency.stop_listening(listener)
+    server.stop()
     time.sleep(DRAIN_S)
     application.close()
     print("Stopped.", file=sys.stderr, flush=True)

@@ -25,6 +25,7 @@ PROBE_INTERVAL_S = 1.0
 RETRY_INTERVAL_S = 0.25
 
 AWAY = "The database is away; nothing was written. Try again shortly."
+UNKNOWN = "The database went away during the write: it may or may not be written. Read the mission, then try again."
 
 
 class Pending:
@@ -132,7 +133,8 @@ class Writer:
         with self._wake:
             if not pending.taken:
                 self._queue.remove(pending)
-        return StoreUnavailable("The write was not confirmed in time. Read the mission before you try again.")
+                return StoreUnavailable("Too many writes wait; nothing was written. Try again shortly.")
+        return StoreUnavailable(UNKNOWN)
 
     def _run(self) -> None:
         while True:
@@ -148,10 +150,10 @@ class Writer:
                     self._flip(True)
             except StoreUnavailable as error:
                 self._flip(False, error)
-                self._refuse(batch)
+                self._refuse(batch, UNKNOWN)
             except Exception:  # the top of a thread: it must live on, and nobody may wait in vain
                 logger.exception("the writer failed on a batch of %d", len(batch))
-                self._refuse(batch)
+                self._refuse(batch, UNKNOWN)
 
     def _take(self, timeout_s: float) -> list[Pending] | None:
         with self._wake:
@@ -167,9 +169,9 @@ class Writer:
                 pending.taken = True
             return batch
 
-    def _refuse(self, batch: Sequence[Pending]) -> None:
+    def _refuse(self, batch: Sequence[Pending], sentence: str = AWAY) -> None:
         for pending in batch:
-            pending.resolve(StoreUnavailable(AWAY))
+            pending.resolve(StoreUnavailable(sentence))
 
     def _flip(self, up: bool, cause: StoreUnavailable | None = None) -> None:
         if self.up is up:
