@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mission_dashboard.config import prefer_system_dns
+
 if TYPE_CHECKING:
     from flask import Flask
     from flask_socketio import SocketIO
@@ -23,6 +25,7 @@ MAX_CONNECTIONS = 20_000
 def prepare(mode: str) -> None:
     """Make the standard library and psycopg2 cooperate with ``mode``: the first thing a process does."""
     if mode == "eventlet":
+        prefer_system_dns()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import eventlet

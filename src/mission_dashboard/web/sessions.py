@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask
 from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
 
 
+class EmptySession(dict[str, Any], SessionMixin):
+    """What Flask-SocketIO finds when it looks for a session; never saved."""
+
+
 class NoSessions(SessionInterface):
-    """A session interface without sessions."""
+    """A session interface that keeps nothing."""
 
-    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """Open none."""
-        return None
-
-    def make_null_session(self, app: Flask) -> None:  # type: ignore[override]
-        """Make none: views that ask for one fail as they would without a secret key."""
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:
+        """Open an empty one."""
+        return EmptySession()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Save nothing."""
