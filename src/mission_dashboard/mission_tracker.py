@@ -190,8 +190,6 @@ class MissionTracker:
             missions = self._store.page(query, query.limit + 1)
             return self._page(query, missions, self._count(query.filters), degraded=False)
         except StoreUnavailable:
-            if self.is_up:
-                raise
             wanted = self._from_memory(query)
             total = self._count(query.filters) if query.filters.only_facets else len(wanted)
             return self._page(query, wanted[: query.limit + 1], total, degraded=True)
@@ -225,9 +223,13 @@ class MissionTracker:
     def running(self) -> Sequence[Mission]:
         """Return all running missions, newest first."""
         with self._memory:
+            running = self._cache.running()
             if self._cache.holds_all_alive or not self.is_up:
-                return self._cache.running()
-        return self._store.running(limit=ALIVE_LIMIT)
+                return running
+        try:
+            return self._store.running(limit=ALIVE_LIMIT)
+        except StoreUnavailable:
+            return running
 
     def metrics(self) -> Metrics:
         """Return the metrics over all missions."""
