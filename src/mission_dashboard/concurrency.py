@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 MAX_CONNECTIONS = 20_000
+IDLE_TIMEOUT_S = 75
+"""How long a connection may keep silent between or within requests; WebSockets have pings of their own."""
 
 
 def prepare(mode: str) -> None:
@@ -128,6 +130,7 @@ class Server:
             self._app,
             log_output=False,
             max_size=MAX_CONNECTIONS,
+            socket_timeout=IDLE_TIMEOUT_S,
             debug=False,
             capitalize_response_headers=False,
         )
