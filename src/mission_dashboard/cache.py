@@ -1,7 +1,7 @@
 """The missions the tracker keeps in memory: those alive, and those that finished lately.
 
-Its size is bounded, in missions and in bytes, whatever the size of the history: what is not here is read from the store. The newest state of
-a mission wins, by ``version``, whoever brings it.
+Its size is bounded, in missions and in bytes, whatever the size of the history: what is not here is read from the
+store. The newest state of a mission wins, by ``version``, whoever brings it.
 """
 
 from __future__ import annotations
