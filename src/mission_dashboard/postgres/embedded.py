@@ -12,18 +12,13 @@ One thread, the keeper, does all the work and lives as long as the database. It 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 import psycopg2
 import psycopg2.errors
@@ -31,34 +26,50 @@ import psycopg2.extensions
 from psycopg2.extensions import make_dsn
 
 from mission_dashboard.errors import StartupError
+from mission_dashboard.postgres.accounts import Account, choose_account
 from mission_dashboard.postgres.binaries import (
-    SETTING,
-    SOCKET_NAME,
-    Account,
     Binaries,
-    Place,
-    child_setup,
-    choose_account,
-    clean_environment,
     find_binaries,
-    give_to,
+    reachable_binaries,
+)
+from mission_dashboard.postgres.cluster import (
+    USER,
+    bound_log,
+    cluster_major,
+    last_complaint,
+    make_cluster,
+    open_log,
+)
+from mission_dashboard.postgres.places import (
+    SETTING,
+    Place,
     known_place,
     make_own_folder,
     make_place,
     make_socket_dir,
-    reachable_binaries,
-    sync_folder,
+)
+from mission_dashboard.postgres.processes import (
+    forget_former_server,
+    lock_out_orphans,
+    read_pid_file,
+    shut_down,
+    spawn,
+    try_lock,
 )
 
-DATABASE = USER = "mission_dashboard"
+logger = logging.getLogger(__name__)
+
+DATABASE = USER
+
+
 START_TIMEOUT_S = 60.0
-ORPHAN_TIMEOUT_S = 10.0
+
+
 POLL_S = 0.1
+
+
 RETRY_S = 1.0
-LOG_BYTES = 5_000_000
-FULL_DISK_BYTES = 1_000_000
-# Fast shutdown, immediate shutdown, and the last resort: under three seconds in all.
-STOP_SIGNALS = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.5), (signal.SIGKILL, 0.3))
+
 
 SETTINGS = {
     "listen_addresses": "",
@@ -79,10 +90,10 @@ SETTINGS = {
     "log_destination": "stderr",
     "cluster_name": DATABASE,
 }
+
+
 # With synchronous_commit, a commit still survives a killed postgres; only a power cut takes it.
 THROW_AWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
-
-logger = logging.getLogger(__name__)
 
 
 class _Probe(psycopg2.extensions.connection):
@@ -137,7 +148,7 @@ class EmbeddedPostgres:
             return self._process.pid
         if not self._dsn or self.is_owner:
             return None
-        recorded = _read_pid_file(self._place.cluster)
+        recorded = read_pid_file(self._place.cluster)
         return recorded[0] if recorded else None
 
     def start(self) -> str:
@@ -206,14 +217,14 @@ class EmbeddedPostgres:
         elif self._process is None or self._process.poll() is not None:
             self._launch()
         else:
-            _bound_log(self._place.log)
+            bound_log(self._place.log)
         self._stopping.wait(POLL_S)
 
     def _claim(self) -> None:
         """Try to become the owner."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         make_own_folder(self._home)
-        self._owner_lock = _try_lock(self._home / "owner.lock")
+        self._owner_lock = try_lock(self._home / "owner.lock")
         if self._owner_lock is not None and self._settled.is_set():
             logger.warning("The process that ran PostgreSQL is gone; this one takes over")
 
@@ -225,7 +236,7 @@ class EmbeddedPostgres:
         while time.monotonic() < deadline and not self._stopping.is_set():
             self._place = known_place(self._data_dir)
             self._refuse_other_users()
-            recorded = _read_pid_file(self._place.cluster)
+            recorded = read_pid_file(self._place.cluster)
             version = _ask_version(recorded[1], may_create=False) if recorded else None
             if recorded and version:
                 self._announce(recorded[1], version)
@@ -254,17 +265,17 @@ class EmbeddedPostgres:
         self._place = make_place(self._data_dir)
         self._refuse_other_users()
         account = choose_account(self._place.cluster)
-        binaries = find_binaries(_cluster_major(self._place.cluster))
+        binaries = find_binaries(cluster_major(self._place.cluster))
         binaries = reachable_binaries(binaries, account, self._place.folder)
-        lock = _lock_out_orphans(self._home / "postgres.lock", self._place.cluster)
+        lock = lock_out_orphans(self._home / "postgres.lock", self._place.cluster)
         try:
             if not self._place.cluster.exists():
                 if not is_first_start:
                     raise StartupError(f"{self._place.cluster} is gone; bring it back, or start the server anew.")
-                _make_cluster(self._place, binaries, account, lock, durable=self._durable)
+                make_cluster(self._place, binaries, account, lock, durable=self._durable)
             socket_dir = make_socket_dir(self._place, account)
-            _forget_former_server(self._place.cluster, socket_dir)
-            _bound_log(self._place.log)
+            forget_former_server(self._place.cluster, socket_dir)
+            bound_log(self._place.log)
             log_from = self._place.log.stat().st_size
             self._socket_dir = socket_dir
             self._process = self._spawn(binaries, account, socket_dir, lock)
@@ -285,8 +296,8 @@ class EmbeddedPostgres:
             settings.update(THROW_AWAY_SETTINGS)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [binaries.program("postgres"), "-D", str(self._place.cluster), *options]
-        with _open_log(self._place.log) as log:
-            return _spawn(command, account, signal.SIGINT, lock, log.fileno())
+        with open_log(self._place.log) as log:
+            return spawn(command, account, signal.SIGINT, lock, log.fileno())
 
     def _await_answer(self, process: subprocess.Popen[bytes], socket_dir: Path, log_from: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -304,7 +315,7 @@ class EmbeddedPostgres:
             log.seek(log_from)
             output = log.read().decode(errors="replace")
         return (
-            f"PostgreSQL did not start on {self._place.cluster}: {_last_complaint(output, self._place)}. "
+            f"PostgreSQL did not start on {self._place.cluster}: {last_complaint(output, self._place)}. "
             f"Its log is {self._place.log}; set {SETTING} to use another folder."
         )
 
@@ -332,7 +343,7 @@ class EmbeddedPostgres:
     def _let_go(self) -> None:
         """Shut postgres down, then let another process have the folder."""
         if self._process is not None:
-            _shut_down(self._process)
+            shut_down(self._process)
             self._process = None
         if self._socket_dir is not None:
             with contextlib.suppress(OSError):  # a killed postgres leaves its socket: the next start clears it
@@ -341,166 +352,6 @@ class EmbeddedPostgres:
         if self._owner_lock is not None:
             os.close(self._owner_lock)
             self._owner_lock = None
-
-
-# --- the cluster ------------------------------------------------------------------------------------------
-
-
-def _cluster_major(cluster: Path) -> int | None:
-    """The major version an existing cluster is bound to."""
-    if not cluster.exists():
-        return None
-    try:
-        (cluster / "global" / "pg_control").stat()
-        return int((cluster / "PG_VERSION").read_text().strip())
-    except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
-        raise StartupError(
-            f"{cluster} is not a whole PostgreSQL cluster: move it away or bring back a copy of it, "
-            f"or set {SETTING} to another folder."
-        ) from exc
-
-
-def _make_cluster(place: Place, binaries: Binaries, account: Account | None, lock: int, *, durable: bool) -> None:
-    """Run initdb beside the place, then move the result there: a start that was cut short leaves nothing."""
-    for leftover in place.folder.glob("cluster.new-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=place.folder))
-    give_to(account, unfinished)
-    command = [binaries.program("initdb"), "-D", str(unfinished), "-U", USER, "-A", "trust", "-E", "UTF8"]
-    command += _locale_options(binaries) + ([] if durable else ["--no-sync"])
-    with tempfile.TemporaryFile() as output:
-        process = _spawn(command, account, signal.SIGKILL, lock, output.fileno())
-        status = _wait(process, START_TIMEOUT_S)
-        if status is None:
-            process.kill()
-        if status != 0:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            output.seek(0)
-            _refuse_initdb(place, output.read().decode(errors="replace"))
-    os.rename(unfinished, place.cluster)
-    sync_folder(place.folder)
-
-
-def _locale_options(binaries: Binaries) -> list[str]:
-    # The builtin provider knows Unicode on every machine, whatever locales that has.
-    if binaries.major >= 17:
-        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return ["--locale=C.UTF-8"]
-
-
-def _refuse_initdb(place: Place, output: str) -> None:
-    raise StartupError(
-        f"The database could not be made in {place.folder}: {_last_complaint(output, place)}. "
-        f"Set {SETTING} to use another folder."
-    )
-
-
-# --- processes and their traces ---------------------------------------------------------------------------
-
-
-def _spawn(
-    command: list[str], account: Account | None, death_signal: signal.Signals, lock: int, output: int
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            command,
-            cwd="/",
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(lock,),
-            # Its own session: Ctrl-C is for the server, which stops the database when it no longer needs it.
-            start_new_session=True,
-            preexec_fn=child_setup(account, death_signal),
-        )
-    except subprocess.SubprocessError as exc:
-        name = account.name if account else "itself"
-        raise StartupError(
-            f"This process may not start PostgreSQL as the user '{name}': start it as an ordinary user."
-        ) from exc
-
-
-def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int | None:
-    """Wait for the end of a process; None if it is still there."""
-    deadline = time.monotonic() + timeout_s
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return process.poll()
-
-
-def _shut_down(process: subprocess.Popen[bytes]) -> None:
-    for number, patience_s in STOP_SIGNALS:
-        if process.poll() is None:
-            process.send_signal(number)
-        if _wait(process, patience_s) is not None:
-            return
-    logger.error("PostgreSQL (PID %d) does not end", process.pid)
-
-
-def _try_lock(path: Path) -> int | None:
-    """Lock a file; None if somebody else has it. Read access is enough, so that it works across users."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _lock_out_orphans(path: Path, cluster: Path) -> int:
-    """Wait until no process of an earlier start is left, and keep others from starting one."""
-    begun = time.monotonic()
-    # An orphan got its signal from the kernel when its parent died; the others are for where that fails.
-    signals = [(1.0, signal.SIGINT), (3.0, signal.SIGQUIT), (5.0, signal.SIGKILL)]
-    while time.monotonic() - begun < ORPHAN_TIMEOUT_S:
-        lock = _try_lock(path)
-        if lock is not None:
-            return lock
-        if signals and time.monotonic() - begun > signals[0][0]:
-            _signal_orphan(cluster, signals.pop(0)[1])
-        time.sleep(0.01)
-    raise StartupError(
-        f"A PostgreSQL of an earlier start still uses {cluster} and does not end: end it, "
-        f"or set {SETTING} to another folder."
-    )
-
-
-def _signal_orphan(cluster: Path, number: signal.Signals) -> None:
-    recorded = _read_pid_file(cluster)
-    if recorded is not None and _serves(recorded[0], cluster):
-        logger.warning("Stopping a PostgreSQL (PID %d) left over from an earlier start", recorded[0])
-        os.kill(recorded[0], number)
-
-
-def _read_pid_file(cluster: Path) -> tuple[int, Path] | None:
-    """Read the process id and the socket's folder from ``postmaster.pid``; None if absent or partial."""
-    try:
-        lines = (cluster / "postmaster.pid").read_text().splitlines()
-        return int(lines[0]), Path(lines[4])
-    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
-        return None
-
-
-def _serves(pid: int, cluster: Path) -> bool:
-    """Whether this process is a postgres at work in this cluster, not one that got the same number later."""
-    try:
-        return os.readlink(f"/proc/{pid}/cwd") == str(cluster)
-    except OSError:
-        return False
-
-
-def _forget_former_server(cluster: Path, socket_dir: Path) -> None:
-    """Remove what a killed postgres left: it would refuse to start if its old process id is in use again."""
-    recorded = _read_pid_file(cluster)
-    if recorded is not None and _serves(recorded[0], cluster):
-        raise StartupError(f"A PostgreSQL that was started by hand (PID {recorded[0]}) uses {cluster}: stop it first.")
-    for path in (cluster / "postmaster.pid", socket_dir / SOCKET_NAME, socket_dir / f"{SOCKET_NAME}.lock"):
-        path.unlink(missing_ok=True)
 
 
 def _dsn(socket_dir: Path, database: str) -> str:
@@ -533,34 +384,3 @@ def _ask_version(socket_dir: Path, *, may_create: bool) -> str | None:
         return None  # most likely the server went away: ask again
     finally:
         connection.close()
-
-
-def _open_log(log: Path) -> BinaryIO:
-    """Open the log for appending, and never what a symlink points to."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    return os.fdopen(os.open(log, flags, 0o600), "ab")
-
-
-def _bound_log(log: Path) -> None:
-    """Empty the log when it has grown too long: postgres only ever appends, so it goes on at the start."""
-    with _open_log(log) as file:
-        if os.fstat(file.fileno()).st_size > LOG_BYTES:
-            file.truncate(0)
-
-
-def _last_complaint(output: str, place: Place) -> str:
-    """What a failed program said last, undecorated; or that the disk is full, which it often cannot say."""
-    if "No space left" in output or _disk_is_full(place.folder):
-        return "the disk is full"
-    lines = [line for line in output.splitlines() if line]
-    complaints = [line for line in lines if re.search(r"\b(FATAL|PANIC|error):", line)]
-    return _without_prefix((complaints or lines or ["it gave no reason"])[-1])
-
-
-def _without_prefix(line: str) -> str:
-    return re.sub(r"^.*?\b(FATAL|PANIC|error):\s*", "", line).strip().rstrip(".")
-
-
-def _disk_is_full(folder: Path) -> bool:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize < FULL_DISK_BYTES or status.f_favail == 0
