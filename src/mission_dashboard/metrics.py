@@ -56,9 +56,10 @@ class Delta:
 
     def add(self, before: Mission | None, after: Mission) -> None:
         """Count one change from ``before`` (``None`` at creation) to ``after``."""
-        self._count_facets(before, after)
+        if before is None or not _is_counted_alike(before, after):
+            self._count_facets(before, after)
         tokens = (after.tokens_used or 0) - ((before.tokens_used or 0) if before else 0)
-        cost = exact_cost(after) - (exact_cost(before) if before else Decimal(0))
+        cost = _cost_step(before, after)
         self.tokens += tokens
         self.cost += cost
         minute = self.minutes.setdefault(after.updated_at.replace(second=0, microsecond=0), Minute())
@@ -87,6 +88,24 @@ class Delta:
         if after.is_final and after.duration is not None:
             self.duration += after.duration
             self.ran += 1
+
+
+def _is_counted_alike(before: Mission, after: Mission) -> bool:
+    """Whether a change leaves the facet as it is, told without building it: so it is for nearly all progress."""
+    return (
+        before.status is after.status
+        and before.metadata is after.metadata
+        and before.agent_type == after.agent_type
+        and before.model_used == after.model_used
+    )
+
+
+def _cost_step(before: Mission | None, after: Mission) -> Decimal:
+    if before is None:
+        return exact_cost(after)
+    if before.cost_estimate == after.cost_estimate:
+        return Decimal(0)
+    return exact_cost(after) - exact_cost(before)
 
 
 def exact_cost(mission: Mission) -> Decimal:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
@@ -11,14 +11,29 @@ from mission_dashboard import wire
 from mission_dashboard.errors import FieldProblem
 from mission_dashboard.missions import Mission
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
+class JsonResponse(Response):
+    """A response whose body and headers are complete: sent as they are, without a second look at each header."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str] | None, content_type: str) -> None:
+        own = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        super().__init__([body], status, [*own, *(headers or {}).items()])
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send it."""
+        start_response(self.status, self.headers.to_wsgi_list())
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
+
+
 def answer(payload: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return the payload with the time of the answer."""
-    body = wire.dumps({**payload, "timestamp": wire.now()})
-    return Response(body, status, headers, content_type=JSON)
+    return JsonResponse(wire.dumps({**payload, "timestamp": wire.now()}), status, headers, JSON)
 
 
 def etag(mission: Mission) -> dict[str, str]:
@@ -37,4 +52,4 @@ def problem(
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
     if errors:
         body["errors"] = [{"field": wrong.field, "message": wrong.message} for wrong in errors]
-    return Response(wire.dumps(body), status, headers, content_type=PROBLEM_JSON)
+    return JsonResponse(wire.dumps(body), status, headers, PROBLEM_JSON)
