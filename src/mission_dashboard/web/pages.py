@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, render_template, send_from_directory
+from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
 
 from mission_dashboard import __version__
 
 YEAR_S = 365 * 24 * 3600
+TEXT_TYPES = ("application/javascript", "application/json", "application/manifest+json", "image/svg+xml")
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
@@ -43,9 +47,29 @@ def make_pages(app: Flask, static: Path) -> Blueprint:
         file = send_from_directory(static, path, conditional=True)
         known = version == tree
         file.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if known else "no-cache"
-        return file
+        return _compressed(file, compress) if file.status_code == 200 else file
+
+    @lru_cache(maxsize=256)
+    def compress(path: str, modified_at: float) -> bytes:
+        return gzip.compress((static / path).read_bytes(), 9, mtime=0)
 
     return pages
+
+
+def _compressed(file: Response, compress: Callable[[str, float], bytes]) -> Response:
+    """Send text compressed to who takes it; compressed once, for files are few and never change while we run."""
+    file.vary.add("Accept-Encoding")
+    path = str((request.view_args or {})["path"])
+    kind = file.mimetype or ""
+    is_text = kind.startswith("text/") or kind in TEXT_TYPES
+    if not is_text or "gzip" not in request.accept_encodings:
+        return file
+    file.direct_passthrough = False
+    file.set_data(compress(path, file.last_modified.timestamp() if file.last_modified else 0.0))
+    file.headers["Content-Encoding"] = "gzip"
+    file.headers.pop("ETag", None)
+    file.headers.pop("Accept-Ranges", None)
+    return file
 
 
 def _tree_hash(folder: Path) -> str:
