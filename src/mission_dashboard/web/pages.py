@@ -62,7 +62,7 @@ def _compressed(file: Response, compress: Callable[[str, float], bytes]) -> Resp
     path = str((request.view_args or {})["path"])
     kind = file.mimetype or ""
     is_text = kind.startswith("text/") or kind in TEXT_TYPES
-    if not is_text or "gzip" not in request.accept_encodings:
+    if not is_text or not request.accept_encodings.quality("gzip"):
         return file
     file.direct_passthrough = False
     file.set_data(compress(path, file.last_modified.timestamp() if file.last_modified else 0.0))
