@@ -1,0 +1,228 @@
+"""What is measured, and against which goal."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.processes import (
+    Server,
+    ask,
+    dashboard,
+    database,
+    delay_proxy,
+    drive,
+    echo_server,
+    seed,
+    viewers,
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure with its goal."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str
+    is_met: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long and how large a run is."""
+
+    seconds: float
+    rounds: int
+    missions: int
+    writes: int
+    asks: int
+
+
+FULL = Size(seconds=6, rounds=5, missions=1_000_000, writes=200_000, asks=2_000)
+QUICK = Size(seconds=1, rounds=1, missions=2_000, writes=500, asks=50)
+EVENTS_OF_A_LIFE = ("created", "started", "completed")
+
+
+def _check_kept(server: Server, acknowledged: Mapping[str, int]) -> None:
+    """Every acknowledged write is there: each mission at the version that its last answer had."""
+    for mission, writes in list(acknowledged.items())[-200:]:
+        found = server.get(f"/api/missions/{mission}")["mission"]
+        if (found["status"], found["version"]) != ("completed", writes):
+            raise RuntimeError(f"mission {mission} lost writes: {found['status']} at version {found['version']}")
+
+
+def measure_writes(mode: str, size: Size) -> list[Figure]:
+    """Durable writes against the ceiling, in alternating rounds."""
+    shares, ceilings, rates = [], [], []
+    seconds = f"--seconds={size.seconds}"
+    with echo_server(mode) as echo, dashboard(mode) as server, viewers(server.port, 20) as audience:
+        drive(echo, "--echo", "--seconds=1")
+        drive(server.port, "--seconds=1")
+        before = server.get("/api/metrics")["metrics"]["total_missions"]
+        missions = 0
+        for _ in range(size.rounds):
+            ceiling = drive(echo, "--echo", seconds)
+            writes = drive(server.port, seconds)
+            missions += len(writes["acknowledged"])
+            ceilings.append(ceiling["per_second"])
+            rates.append(writes["per_second"])
+            shares.append(100 * writes["per_second"] / ceiling["per_second"])
+        _check_kept(server, writes["acknowledged"])
+        after = server.get("/api/metrics")["metrics"]["total_missions"]
+        if after - before != missions:
+            raise RuntimeError(f"{missions} missions were acknowledged, {after - before} are counted")
+        lost = ask(audience)["lost"]
+    share = statistics.median(shares)
+    return [
+        Figure("ceiling: empty Flask POST echo, 16 connections", statistics.median(ceilings), "requests/s", "", True),
+        Figure(
+            "durable writes, 16 connections, 20 viewers",
+            statistics.median(rates),
+            "writes/s",
+            "",
+            True,
+            f"{min(rates):,.0f} to {max(rates):,.0f}; viewers lost: {lost}",
+        ),
+        Figure(
+            "durable writes as a share of the ceiling",
+            share,
+            "%",
+            "at least 60, reaching for 80",
+            share >= 60,
+            f"{min(shares):.0f} to {max(shares):.0f} in {size.rounds} rounds",
+        ),
+    ]
+
+
+def measure_slow_database(mode: str, size: Size) -> list[Figure]:
+    """Writes when each database round trip takes 5 ms longer."""
+    with database() as server, delay_proxy(server, 0.005) as dsn, dashboard(mode, dsn) as slow:
+        drive(slow.port, "--seconds=1", "--connections=64")
+        rates = [
+            drive(slow.port, f"--seconds={size.seconds}", "--connections=64")["per_second"] for _ in range(size.rounds)
+        ]
+    rate = statistics.median(rates)
+    return [
+        Figure(
+            "writes with 5 ms added to each database round trip, 64 connections",
+            rate,
+            "writes/s",
+            "at least 1,500",
+            rate >= 1500,
+            f"{min(rates):,.0f} to {max(rates):,.0f}",
+        )
+    ]
+
+
+def _push(mode: str, size: Size, count: int, rate: int, goal_ms: float | None) -> list[Figure]:
+    with dashboard(mode) as server, viewers(server.port, count, "--watch") as audience:
+        load = drive(server.port, f"--rate={rate}", f"--seconds={size.seconds * 2}", "--connections=8")
+        seen = ask(audience)
+    missed = _missed(load, seen)
+    name = f"push, POST sent to viewer informed: {count} viewers, {rate} writes/s"
+    note = f"p50 {seen['p50_ms']:.1f} ms, max {seen['max_ms']:.0f} ms; {load['per_second']:.0f} writes/s done"
+    figures = []
+    if goal_ms is not None:
+        p99 = seen["p99_ms"]
+        figures.append(Figure(f"{name}, p99", p99, "ms", f"under {goal_ms:g}", p99 < goal_ms, note))
+    else:
+        figures.append(Figure(f"{name}, p99", seen["p99_ms"], "ms", "", True, note))
+    figures.append(Figure(f"{name}: missed", missed, "updates", "none", missed == 0))
+    figures.append(Figure(f"{name}: dropped", seen["lost"], "viewers", "none", seen["lost"] == 0))
+    return figures
+
+
+def _missed(load: Mapping[str, Any], seen: Mapping[str, Any]) -> int:
+    """Count final versions and changes of status that any viewer did not see."""
+    acknowledged = load["acknowledged"]
+    versions = sum(seen["least_versions"].get(mission, 0) != writes for mission, writes in acknowledged.items())
+    events = sum(max(0, len(acknowledged) - seen["least_events"].get(kind, 0)) for kind in EVENTS_OF_A_LIFE)
+    return versions + events
+
+
+def measure_push(mode: str, size: Size) -> list[Figure]:
+    """How soon viewers hear of a write, and that they hear of all."""
+    many = 500 if size is FULL else 20
+    return [
+        *_push(mode, size, 20, 50, 10),
+        *_push(mode, size, 100 if size is FULL else 10, 200, 25),
+        *_push(mode, size, many, 50, None),
+    ]
+
+
+def _list_times(server: Server, asks: int) -> tuple[float, float]:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    times = []
+    for _ in range(asks):
+        began = time.perf_counter()
+        connection.request("GET", "/api/missions?status=completed&limit=50")
+        answer = connection.getresponse()
+        answer.read()
+        times.append((time.perf_counter() - began) * 1000)
+        if answer.status != 200:
+            raise RuntimeError(f"the list answered {answer.status}")
+    connection.close()
+    times.sort()
+    return times[len(times) // 2], times[int(len(times) * 0.99)]
+
+
+def measure_lists(mode: str, size: Size) -> list[Figure]:
+    """The first page under a status filter over few and very many missions, and memory with them."""
+    with database() as server:
+        small, large = seed(server, "small", 1_000), seed(server, "large", size.missions)
+        with dashboard(mode, small) as few, dashboard(mode, large) as many:
+            _list_times(few, 50), _list_times(many, 50)
+            few_p50, _ = _list_times(few, size.asks)
+            p50, p99 = _list_times(many, size.asks)
+            idle_mb, stored_mb = few.memory_mb(), many.memory_mb()
+    ratio = p50 / few_p50
+    name = f"first page of 50 by status over {size.missions:,} missions"
+    return [
+        Figure(f"{name}, p50", p50, "ms", "under 5", p50 < 5),
+        Figure(f"{name}, p99", p99, "ms", "under 15", p99 < 15),
+        Figure(f"{name}, against 1,000 missions", ratio, "times", "at most 1.5", ratio <= 1.5),
+        Figure("server memory with 1,000 missions stored", idle_mb, "MB", "", True),
+        Figure(f"server memory with {size.missions:,} missions stored", stored_mb, "MB", "under 160", stored_mb < 160),
+    ]
+
+
+def measure_memory(mode: str, size: Size) -> list[Figure]:
+    """Memory of the server process, idle and over very many writes."""
+    with dashboard(mode) as server:
+        time.sleep(2)
+        idle = server.memory_mb()
+        drive(server.port, "--seconds=2")
+        first, written, peak = server.memory_mb(), 0, 0.0
+        while written < size.writes:
+            written += drive(server.port, "--seconds=5" if size is FULL else "--seconds=1")["requests"]
+            last = server.memory_mb()
+            peak = max(peak, last)
+    growth = last - first
+    return [
+        Figure("server memory, idle", idle, "MB", "under 110", idle < 110),
+        Figure(
+            f"server memory, growth over {written:,} writes",
+            growth,
+            "MB",
+            "flat",
+            growth < 10,
+            f"{first:.0f} MB after the first, {last:.0f} MB at the end, at most {peak:.0f} MB",
+        ),
+    ]
+
+
+SCENARIOS: Mapping[str, Callable[[str, Size], list[Figure]]] = {
+    "writes": measure_writes,
+    "slow-database": measure_slow_database,
+    "push": measure_push,
+    "lists": measure_lists,
+    "memory": measure_memory,
+}
