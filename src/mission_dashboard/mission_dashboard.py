@@ -90,6 +90,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.limits import make_limits
     from mission_dashboard.web.live import Live
     from mission_dashboard.web.pages import make_pages
+    from mission_dashboard.web.report_lane import ReportLane
     from mission_dashboard.web.requests_log import RequestLog
     from mission_dashboard.web.sessions import NoSessions
     from mission_dashboard.web.socket_json import SocketJson
@@ -110,17 +111,19 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
         logger=False,
         engineio_logger=False,
     )
-    app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     live = Live(socketio, tracker)
-    limit, report_limit = make_limits(app, settings)
+    limits = make_limits(app, settings)
     kind = "external" if settings.postgres_dsn else "embedded"
-    app.register_blueprint(make_api(tracker, limit, report_limit))
+    app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_docs(app))
     app.register_blueprint(make_pages(app, ROOT / "static"))
     if settings.cors_origins:
         exposed = ["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"]
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)
+    else:  # a page of another origin needs headers that Flask-CORS adds
+        app.wsgi_app = ReportLane(app.wsgi_app, tracker, limits.report_gate)  # type: ignore[method-assign]
+    app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     return app, live
 
 

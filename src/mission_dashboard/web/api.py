@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from flask import Blueprint, Response, request
+from werkzeug.wrappers import Request
 
 from mission_dashboard import wire
 from mission_dashboard.commands import Advance, Create, Outcome, Retry
@@ -65,6 +66,14 @@ def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blue
     return api
 
 
+def move_mission(tracker: MissionTracker, request: Request, name: str, mission_id: str) -> Response:
+    """Make the move that the request asks for and return the mission."""
+    move, model, message = MOVES[name]
+    report = understand(model, inputs.json_object(request)).to_report()
+    outcome = tracker.execute(Advance(mission_id, move, report, inputs.if_match(request)))
+    return answer({"mission": wire.mission(outcome.mission), "message": message}, headers=etag(outcome.mission))
+
+
 class _Views:
     def __init__(self, tracker: MissionTracker) -> None:
         self._tracker = tracker
@@ -83,7 +92,7 @@ class _Views:
         return answer(payload)
 
     def create(self) -> Response:
-        new = understand(NewMission, inputs.json_object())
+        new = understand(NewMission, inputs.json_object(request))
         outcome = self._tracker.execute(Create(new, inputs.idempotency_key()))
         return self._created(outcome, "Mission created")
 
@@ -101,15 +110,11 @@ class _Views:
         return answer({"events": [wire.event(event) for event in events], "next_cursor": following})
 
     def move(self, name: str, mission_id: str) -> Response:
-        move, model, message = MOVES[name]
-        report = understand(model, inputs.json_object()).to_report()
-        outcome = self._tracker.execute(Advance(mission_id, move, report, inputs.if_match()))
-        payload = {"mission": wire.mission(outcome.mission), "message": message}
-        return answer(payload, headers=etag(outcome.mission))
+        return move_mission(self._tracker, request, name, mission_id)
 
     def retry(self, mission_id: str) -> Response:
-        understand(RetryReport, inputs.json_object())
-        outcome = self._tracker.execute(Retry(mission_id, inputs.if_match()))
+        understand(RetryReport, inputs.json_object(request))
+        outcome = self._tracker.execute(Retry(mission_id, inputs.if_match(request)))
         return self._created(outcome, "Mission created to run again")
 
     def running(self) -> Response:

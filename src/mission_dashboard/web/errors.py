@@ -49,19 +49,21 @@ SENTENCES: Mapping[int, str] = {
 def register_errors(app: Flask) -> None:
     """Answer every error as problem+json."""
     for kind in TABLE:
-        app.register_error_handler(kind, _answer_ours)
-    app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(Exception, _answer_unforeseen)
+        app.register_error_handler(kind, answer_ours)
+    app.register_error_handler(HTTPException, answer_http)
+    app.register_error_handler(Exception, lambda error: answer_unforeseen(error, request.method, request.path))
 
 
-def _answer_ours(error: errors.MissionDashboardError) -> Response:
+def answer_ours(error: errors.MissionDashboardError) -> Response:
+    """Answer an error of this package as the table has it."""
     row = TABLE[type(error)]
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Unavailable) else None
     fields = error.problems if isinstance(error, errors.InvalidValue) else ()
     return problem(row.status, row.title, str(error), fields, headers)
 
 
-def _answer_http(error: HTTPException) -> Response:
+def answer_http(error: HTTPException) -> Response:
+    """Answer an error of the framework in our words."""
     status = error.code or 500
     title = error.name
     if status == 429:
@@ -73,8 +75,9 @@ def _answer_http(error: HTTPException) -> Response:
     return problem(status, title, detail, headers=headers)
 
 
-def _answer_unforeseen(error: Exception) -> Response:
-    logger.exception("%s %s failed", request.method, request.path, exc_info=error)
+def answer_unforeseen(error: Exception, method: str, path: str) -> Response:
+    """Answer what nobody foresaw, and log it with its traceback."""
+    logger.exception("%s %s failed", method, path, exc_info=error)
     return problem(
         500,
         "Internal error",

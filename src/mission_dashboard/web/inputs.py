@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from flask import request
 from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Request
 
 from mission_dashboard.errors import FieldProblem, InvalidValue, MissionDashboardError
 from mission_dashboard.missions import MissionPriority, MissionStatus
@@ -44,7 +45,7 @@ class NotJson(MissionDashboardError):
     """The body is of another type than JSON (415)."""
 
 
-def json_object() -> Mapping[str, Any]:
+def json_object(request: Request) -> Mapping[str, Any]:
     """Return the body as a JSON object; an empty body is an empty object."""
     data = request.get_data(cache=False)
     if not data.strip():
@@ -72,8 +73,10 @@ def idempotency_key() -> str | None:
     return key
 
 
-def if_match() -> tuple[int, ...] | None:
+def if_match(request: Request) -> tuple[int, ...] | None:
     """Return the versions that If-Match allows, ``None`` for any."""
+    if "HTTP_IF_MATCH" not in request.environ:
+        return None
     tags = request.if_match
     if not tags or tags.star_tag:
         return None

@@ -28,7 +28,8 @@ QUIET = ("/static/", "/api/health", "/socket.io")
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
 
 Environ = dict[str, Any]
-WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
+StartResponse = Any
+WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class RequestLog:
@@ -37,7 +38,7 @@ class RequestLog:
     def __init__(self, app: WsgiApp) -> None:
         self._app = app
 
-    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         began = time.perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID")
