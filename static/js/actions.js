@@ -1,0 +1,194 @@
+// Everything a person can make happen: going places, and asking the server to create, start, cancel and retry.
+import * as api from './api.js';
+import { plural } from './format.js';
+import { allowedActions } from './missions.js';
+import { addToast, dropToast, goTo, pause, setActing, showNew, takeMissions, toggleChecked } from './state.js';
+import { change, changeNow, now, serverNow, state } from './store.js';
+import { focusWanted } from './ui.js';
+import { formatRoute, unfiltered } from './url.js';
+
+/** @typedef {import('./url.js').Route} Route */
+/** @typedef {import('./missions.js').Action} Action */
+
+const TOAST_MS = 6000;
+const ERROR_TOAST_MS = 12_000;
+const BULK_AT_ONCE = 4;
+let toastId = 0;
+
+/**
+ * Go to another state of the page. A step to go back over is left unless `replace` says otherwise.
+ * @param {Partial<Route>} patch @param {{replace?: boolean}} [how]
+ */
+export function go(patch, { replace = false } = {}) {
+  const route = { ...state.value.route, ...patch };
+  const address = location.pathname + formatRoute(route);
+  if (address === location.pathname + location.search) return;
+  if (replace) window.history.replaceState(null, '', address);
+  else window.history.pushState(null, '', address);
+  changeNow((before) => goTo(before, route));
+}
+
+/** @param {import('./url.js').Facet} facet @param {string} value */
+export function toggleFacet(facet, value) {
+  const chosen = state.value.route[facet];
+  go({ [facet]: chosen.includes(value) ? chosen.filter((other) => other !== value) : [...chosen, value] });
+}
+
+export function clearFilters() {
+  go(unfiltered(state.value.route));
+}
+
+/** @param {string} id @param {string} [tab] */
+export function openMission(id, tab) {
+  const wasOpen = state.value.route.mission !== '';
+  change((before) => ({ ...before, cursor: id }));
+  // Leafing from one to the next is one step back, not twenty.
+  go({ mission: id, tab: tab ?? (wasOpen ? state.value.route.tab : 'overview') }, { replace: wasOpen });
+}
+
+export function closeMission() {
+  const id = state.value.route.mission;
+  if (!id) return;
+  focusWanted.value = id;
+  go({ mission: '', tab: 'overview' });
+}
+
+export function showWaiting() {
+  window.scrollTo({ top: Math.min(window.scrollY, listTop()), behavior: 'instant' });
+  changeNow((before) => showNew(before, serverNow()));
+}
+
+function listTop() {
+  const list = document.querySelector('.mission-list');
+  return list ? list.getBoundingClientRect().top + window.scrollY - 140 : 0;
+}
+
+/** @param {boolean} on */
+export function setPaused(on) {
+  changeNow((before) => pause(before, on));
+  if (!on) now.value = serverNow();
+}
+
+/** @param {string} id */
+export function check(id) {
+  change((before) => toggleChecked(before, id));
+}
+
+export function uncheckAll() {
+  change((before) => ({ ...before, checked: new Set() }));
+}
+
+/** @param {Partial<import('./state.js').Toast> & {text: string}} toast */
+export function notify(toast) {
+  const id = ++toastId;
+  const { tone = 'info', text, detail = '', mission = '' } = toast;
+  change((before) => addToast(before, { tone, text, detail, mission }, id));
+  setTimeout(() => dismiss(id), tone === 'error' ? ERROR_TOAST_MS : TOAST_MS);
+}
+
+/** @param {number} id */
+export function dismiss(id) {
+  change((before) => dropToast(before, id));
+}
+
+const DONE = { start: 'Started', cancel: 'Cancelled', retry: 'Queued to run again' };
+const REFUSED = { start: 'Not started', cancel: 'Not cancelled', retry: 'Not retried' };
+
+/** Ask the server; what was asked shows at once, and goes again with the server's sentence if it refuses. @param {string} id @param {Action} action */
+export async function act(id, action) {
+  const mission = state.value.missions.get(id);
+  if (state.value.acting.has(id)) return;
+  if (mission && !allowedActions(mission).includes(action)) return;
+  change((before) => setActing(before, id, action));
+  try {
+    const answer = await api.act(id, action);
+    change((before) => takeMissions(before, [answer.mission]).state);
+    const title = answer.mission?.title ?? '';
+    notify({ tone: 'success', text: `${DONE[action]}: ${title}`, mission: action === 'retry' ? (answer.mission_id ?? '') : '' });
+  } catch (error) {
+    notify({ tone: 'error', text: `${REFUSED[action]}: ${mission?.title ?? 'this mission'}`, detail: sentence(error), mission: id });
+  } finally {
+    change((before) => setActing(before, id, null));
+  }
+}
+
+/** The checked missions to which an action can be done now. @param {Action} action */
+export function checkedFor(action) {
+  const { checked, missions } = state.value;
+  return [...checked].filter((id) => {
+    const mission = missions.get(id);
+    return mission && allowedActions(mission).includes(action);
+  });
+}
+
+/** Do it to each, a few at a time; a rate limit is waited out. @param {readonly string[]} ids @param {Action} action */
+export async function actOnMany(ids, action) {
+  const queue = [...ids];
+  let done = 0;
+  /** @type {unknown} */
+  let problem = null;
+  let refused = 0;
+  const work = async () => {
+    for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
+      try {
+        const answer = await patiently(() => api.act(/** @type {string} */ (id), action));
+        change((before) => takeMissions(before, [answer.mission]).state);
+        done += 1;
+      } catch (error) {
+        problem = error;
+        refused += 1;
+      } finally {
+        const asked = id;
+        change((before) => setActing(before, asked, null));
+      }
+    }
+  };
+  for (const id of ids) change((before) => setActing(before, id, action));
+  await Promise.all(Array.from({ length: Math.min(BULK_AT_ONCE, ids.length) }, work));
+  uncheckAll();
+  const text = `${DONE[action]}: ${plural(done, 'mission')}${refused ? `, ${refused} refused` : ''}`;
+  notify({ tone: refused ? 'error' : 'success', text, detail: problem ? sentence(problem) : '' });
+}
+
+/** @param {() => Promise<any>} ask */
+async function patiently(ask) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof api.Refusal) || error.status !== 429 || tries === 3) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.min(60, error.retryAfter ?? 10) * 1000));
+    }
+  }
+}
+
+/** @param {Record<string, unknown>} wish @param {string} key */
+export async function create(wish, key) {
+  const answer = await api.createMission(wish, key);
+  change((before) => takeMissions(before, [answer.mission]).state);
+  notify({ tone: 'success', text: `Created: ${answer.mission?.title ?? ''}`, mission: answer.mission_id });
+  return answer;
+}
+
+/** @param {unknown} error */
+export const sentence = (error) => (error instanceof Error ? error.message : 'Something went wrong on this page.');
+
+/** Copy text, also where the page is served without TLS and the clipboard API is missing. @param {string} text @param {string} what */
+export async function copy(text, what) {
+  const copied = navigator.clipboard
+    ? await navigator.clipboard.writeText(text).then(() => true, () => copyByHand(text))
+    : copyByHand(text);
+  notify(copied ? { text: `Copied ${what}` } : { tone: 'error', text: `Could not copy ${what}`, detail: 'Select the text and copy it by hand.' });
+}
+
+/** @param {string} text */
+function copyByHand(text) {
+  const field = document.createElement('textarea');
+  field.value = text;
+  field.className = 'visually-hidden';
+  (document.querySelector('dialog[open]') ?? document.body).append(field);
+  field.select();
+  const copied = document.execCommand('copy');
+  field.remove();
+  return copied;
+}

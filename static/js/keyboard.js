@@ -1,0 +1,98 @@
+// The keyboard map of the whole page. Keys are left alone where somebody types, and single keys can be switched off.
+import { act, check, closeMission, openMission, setPaused, uncheckAll } from './actions.js';
+import { neighbour } from './state.js';
+import { changeNow, paused, state } from './store.js';
+import { singleKeys } from './settings.js';
+import { dialog, focusWanted, searchBox } from './ui.js';
+
+/** @type {readonly {keys: string[], says: string}[]} */
+export const SHORTCUTS = [
+  { keys: ['/'], says: 'Search' },
+  { keys: ['j', '↓'], says: 'Next mission' },
+  { keys: ['k', '↑'], says: 'Previous mission' },
+  { keys: ['Enter'], says: 'Open the mission' },
+  { keys: ['Esc'], says: 'Close what is open, then clear the selection' },
+  { keys: ['n'], says: 'New mission' },
+  { keys: ['x'], says: 'Select or unselect the mission' },
+  { keys: ['s'], says: 'Start the mission' },
+  { keys: ['c'], says: 'Cancel the mission' },
+  { keys: ['r'], says: 'Retry the mission' },
+  { keys: ['p'], says: 'Pause or resume updates' },
+  { keys: ['Ctrl K', '⌘ K'], says: 'Command palette' },
+  { keys: ['?'], says: 'This list' },
+];
+
+/** @param {(id: string) => void} run */
+const onCurrent = (run) => () => {
+  const id = state.value.route.mission || state.value.cursor;
+  if (id) run(id);
+};
+
+/** @param {number} steps */
+const move = (steps) => () => {
+  const id = neighbour(state.value, steps);
+  if (!id) return;
+  if (state.value.route.mission) {
+    openMission(id);
+    return;
+  }
+  focusWanted.value = id;
+  changeNow((before) => ({ ...before, cursor: id }));
+};
+
+/** @type {Readonly<Record<string, () => void>>} */
+const SINGLE = {
+  '/': () => searchBox.focus(),
+  j: move(1),
+  k: move(-1),
+  ArrowDown: move(1),
+  ArrowUp: move(-1),
+  Enter: onCurrent(openMission),
+  n: () => { dialog.value = 'new'; },
+  '?': () => { dialog.value = 'help'; },
+  x: onCurrent(check),
+  s: onCurrent((id) => act(id, 'start')),
+  c: onCurrent((id) => act(id, 'cancel')),
+  r: onCurrent((id) => act(id, 'retry')),
+  p: () => setPaused(!paused.value),
+};
+
+/** Listen to the whole page. Returns how to stop. */
+export function listenToKeys() {
+  document.addEventListener('keydown', onKey);
+  return () => document.removeEventListener('keydown', onKey);
+}
+
+/** @param {KeyboardEvent} event */
+function onKey(event) {
+  if (event.defaultPrevented || event.isComposing || event.altKey) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {
+    event.preventDefault();
+    dialog.value = dialog.value === 'palette' ? '' : 'palette';
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || dialog.value) return;
+  if (event.key === 'Escape') {
+    escape();
+    return;
+  }
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (!singleKeys.value || isTyping(target)) return;
+  const run = SINGLE[event.key];
+  // Enter and arrows belong to the control that has the focus, if it is not a mission.
+  const isOwn = target === document.body || target.closest('.mission-list') !== null;
+  if (!run || (/^(Enter|Arrow)/.test(event.key) && (!isOwn || (event.key === 'Enter' && target !== document.body)))) return;
+  event.preventDefault();
+  run();
+}
+
+/** @param {HTMLElement} target */
+function isTyping(target) {
+  return target.isContentEditable || /^(TEXTAREA|SELECT)$/.test(target.tagName) ||
+    (target instanceof HTMLInputElement && !/^(checkbox|radio|button)$/.test(target.type));
+}
+
+function escape() {
+  if (state.value.route.mission) closeMission();
+  else uncheckAll();
+}

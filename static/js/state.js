@@ -1,0 +1,313 @@
+// The page's whole state and every way it changes: pure functions from a state to the next. Knows no page and no network.
+//
+// One thing is changed in place: the map of missions. To copy ten thousand entries sixty times a second would cost
+// more than all the rest; `revision` tells that it changed.
+import { newFeed, listed, order, undisturbed } from './list.js';
+import { isFinal, parseMission } from './missions.js';
+import { HOME, listKey } from './url.js';
+
+/** @typedef {import('./missions.js').Mission} Mission */
+/** @typedef {import('./missions.js').Action} Action */
+/** @typedef {import('./url.js').Route} Route */
+/** @typedef {import('./list.js').Feed} Feed */
+
+/**
+ * @typedef {object} Connection
+ * @property {'connecting' | 'live' | 'reconnecting' | 'offline'} phase
+ * @property {number | null} latency_ms
+ * @property {number | null} as_of browser time at which the picture was last known to be right
+ */
+
+/** @typedef {{id: number, tone: 'info' | 'success' | 'error', text: string, detail: string, mission: string}} Toast */
+/** @typedef {{at: number, created: number, completed: number, failed: number, cancelled: number, running: number, tokens: number, cost: number, duration: number | null}} Point */
+
+/**
+ * @typedef {object} State
+ * @property {Map<string, Mission>} missions
+ * @property {number} revision +1 whenever a mission changed
+ * @property {number} shape +1 whenever what is listed, or its order, may have changed
+ * @property {boolean} aliveKnown whether every living mission is here
+ * @property {boolean} loaded whether the first picture has come
+ * @property {number} unreadable how many things the server sent that made no sense
+ * @property {Record<string, any> | null} metrics
+ * @property {readonly Point[]} history one a minute, the newest last
+ * @property {{key: string, total: number, facets: Record<string, Record<string, number>>} | null} counts
+ * @property {number | null} recentFailures failed among those created in the last hour
+ * @property {Connection} connection
+ * @property {{status: string, detail: string}} service
+ * @property {Route} route
+ * @property {Feed} feed
+ * @property {readonly string[]} order ids as shown
+ * @property {number} waiting how many new ones wait behind the pill
+ * @property {{scrolled: boolean, pointing: boolean}} reading
+ * @property {string} cursor id of the mission the keyboard is at
+ * @property {ReadonlySet<string>} checked
+ * @property {ReadonlyMap<string, Action>} acting what was asked and not yet answered
+ * @property {boolean} paused
+ * @property {ReadonlyMap<string, any>} held newest update of each mission while paused
+ * @property {number} away changes that came after a gap, until dismissed
+ * @property {readonly Toast[]} toasts
+ * @property {{created: number, failed: number, completed: number}} news since it was last announced
+ */
+
+/** Beyond this many ended missions the oldest are forgotten once the reader is back at the top. */
+export const MOST_ENDED = 12_000;
+const KEPT_ENDED = 10_000;
+const MOST_TOASTS = 4;
+
+/** @param {Route} [route] @returns {State} */
+export function initialState(route = HOME) {
+  return {
+    missions: new Map(), revision: 0, shape: 0, aliveKnown: false, loaded: false, unreadable: 0,
+    metrics: null, history: [], counts: null, recentFailures: null,
+    connection: { phase: 'connecting', latency_ms: null, as_of: null },
+    service: { status: 'healthy', detail: '' },
+    route, feed: newFeed(route), order: [], waiting: 0, reading: { scrolled: false, pointing: false },
+    cursor: '', checked: new Set(), acting: new Map(), paused: false, held: new Map(), away: 0, toasts: [],
+    news: { created: 0, failed: 0, completed: 0 },
+  };
+}
+
+/**
+ * Take missions in as the server sends them. One that is known applies only when its version is newer.
+ * @param {State} state @param {unknown} raws
+ * @returns {{state: State, changed: number}}
+ */
+export function takeMissions(state, raws) {
+  if (!Array.isArray(raws)) return { state: { ...state, unreadable: state.unreadable + 1 }, changed: 0 };
+  let { unreadable } = state;
+  let changed = 0;
+  let reshaped = false;
+  for (const raw of raws) {
+    const mission = parseMission(raw);
+    if (!mission) {
+      unreadable += 1;
+      continue;
+    }
+    const known = state.missions.get(mission.id);
+    if (known && known.version >= mission.version) continue;
+    state.missions.set(mission.id, mission);
+    changed += 1;
+    reshaped ||= !known || movesInLists(known, mission) || state.route.sort !== '';
+  }
+  if (!changed) return { state: unreadable === state.unreadable ? state : { ...state, unreadable }, changed };
+  return { state: { ...state, unreadable, revision: state.revision + 1, shape: state.shape + (reshaped ? 1 : 0) }, changed };
+}
+
+/** @param {Mission} before @param {Mission} after */
+function movesInLists(before, after) {
+  return before.status !== after.status || before.agent_type !== after.agent_type || before.model_used !== after.model_used ||
+    before.type !== after.type || before.stalled !== after.stalled || before.question !== after.question ||
+    before.priority !== after.priority || after.budget !== null;
+}
+
+/**
+ * The picture at connect, or a whole new one. `fresh` forgets what was known before.
+ * @param {State} state @param {any} payload @param {boolean} fresh
+ * @returns {State}
+ */
+export function takeSnapshot(state, payload, fresh) {
+  let before = state;
+  if (fresh) {
+    before = { ...state, missions: new Map(), feed: newFeed(state.route), counts: null, shape: state.shape + 1, revision: state.revision + 1 };
+  }
+  const { state: taken, changed } = takeMissions(before, payload?.missions);
+  const metrics = readMetrics(payload?.metrics) ?? taken.metrics;
+  const away = state.loaded && !fresh ? state.away + changed : state.away;
+  const next = { ...taken, metrics, away, loaded: true };
+  return { ...next, aliveKnown: (!fresh && state.aliveKnown) || holdsAllAlive(next), shape: next.shape + 1 };
+}
+
+/**
+ * What changed while the connection was away.
+ * @param {State} state @param {any} payload @returns {State}
+ */
+export function takeChanges(state, payload) {
+  const { state: taken, changed } = takeMissions(state, payload?.missions);
+  return { ...takeMetrics(taken, payload?.metrics), away: state.away + changed };
+}
+
+/** @param {State} state */
+function holdsAllAlive({ missions, metrics }) {
+  if (!metrics) return false;
+  let alive = 0;
+  for (const mission of missions.values()) alive += isFinal(mission) ? 0 : 1;
+  return alive >= metrics.running_missions + (metrics.pending_missions ?? 0);
+}
+
+/**
+ * One or more live updates, in order.
+ * @param {State} state @param {readonly any[]} updates payloads of `mission_update`
+ * @returns {State}
+ */
+export function takeUpdates(state, updates) {
+  if (state.paused) return { ...state, held: holding(state.held, updates) };
+  /** @type {any[]} */
+  const newer = updates.filter((update) => (state.missions.get(update?.mission_id)?.version ?? 0) < update?.mission?.version);
+  const before = new Map(newer.map((update) => [update.mission_id, state.missions.get(update.mission_id)]));
+  const { state: taken } = takeMissions(state, updates.map((update) => update?.mission));
+  return { ...taken, history: withUpdates(taken.history, newer, before), news: withNews(taken.news, newer) };
+}
+
+/** @param {ReadonlyMap<string, any>} held @param {readonly any[]} updates */
+function holding(held, updates) {
+  const next = new Map(held);
+  for (const update of updates) {
+    const known = next.get(update?.mission_id);
+    if (update?.mission && !((known?.mission.version ?? 0) > update.mission.version)) next.set(update.mission_id, update);
+  }
+  return next;
+}
+
+/** @param {State['news']} news @param {readonly any[]} updates */
+function withNews(news, updates) {
+  /** @param {string} type */
+  const many = (type) => updates.reduce((sum, update) => sum + (update.event_type === type ? 1 : 0), 0);
+  const more = { created: many('mission_created'), failed: many('mission_failed'), completed: many('mission_completed') };
+  if (!more.created && !more.failed && !more.completed) return news;
+  return { created: news.created + more.created, failed: news.failed + more.failed, completed: news.completed + more.completed };
+}
+
+/** @type {Readonly<Record<string, 'created' | 'completed' | 'failed' | 'cancelled'>>} */
+const COUNTED = {
+  mission_created: 'created', mission_completed: 'completed', mission_failed: 'failed', mission_cancelled: 'cancelled',
+};
+
+/**
+ * The minutes with these updates counted in, so that the newest bar moves; the server's own count replaces it each minute.
+ * @param {readonly Point[]} history @param {readonly any[]} updates @param {Map<string, Mission | undefined>} before
+ * @returns {readonly Point[]}
+ */
+function withUpdates(history, updates, before) {
+  if (!history.length || !updates.length) return history;
+  const last = { ...history[history.length - 1] };
+  const rest = history.slice(0, -1);
+  for (const update of updates) {
+    const at = Math.floor(Date.parse(update.timestamp) / 60_000) * 60_000;
+    if (at !== last.at) continue;
+    const counted = COUNTED[update.event_type];
+    if (counted) last[counted] += 1;
+    const known = before.get(update.mission_id);
+    last.tokens += Math.max(0, (update.mission.tokens_used ?? 0) - (known?.tokens_used ?? 0));
+    last.cost += Math.max(0, (update.mission.cost_estimate ?? 0) - (known?.cost_estimate ?? 0));
+  }
+  return [...rest, last];
+}
+
+/** Stop or go on painting what arrives. @param {State} state @param {boolean} paused @returns {State} */
+export function pause(state, paused) {
+  if (paused) return { ...state, paused };
+  const held = [...state.held.values()];
+  return takeUpdates({ ...state, paused, held: new Map() }, held);
+}
+
+/** @param {any} raw */
+export function readMetrics(raw) {
+  if (!raw || typeof raw !== 'object' || typeof raw.total_missions !== 'number') return null;
+  return raw;
+}
+
+/** @param {State} state @param {any} raw @returns {State} */
+export function takeMetrics(state, raw) {
+  const metrics = readMetrics(raw);
+  if (!metrics) return { ...state, unreadable: state.unreadable + 1 };
+  return state.paused ? state : { ...state, metrics };
+}
+
+/** @param {State} state @param {any} raws @returns {State} */
+export function takeHistory(state, raws) {
+  if (!Array.isArray(raws)) return { ...state, unreadable: state.unreadable + 1 };
+  /** @param {any} value */
+  const number = (value) => (Number.isFinite(value) ? Number(value) : 0);
+  const history = raws
+    .filter((raw) => Number.isFinite(Date.parse(raw?.at)))
+    .map((raw) => ({
+      at: Date.parse(raw.at), created: number(raw.created), completed: number(raw.completed), failed: number(raw.failed),
+      cancelled: number(raw.cancelled), running: number(raw.running), tokens: number(raw.tokens), cost: number(raw.cost),
+      duration: Number.isFinite(raw.duration_p50) ? raw.duration_p50 : null,
+    }));
+  return { ...state, history };
+}
+
+/** The minutes up to now, so that the bars move on while nothing happens. @param {State} state @param {number} now @returns {State} */
+export function advanceMinutes(state, now) {
+  const { history, metrics, paused } = state;
+  const newest = history[history.length - 1];
+  const minute = Math.floor(now / 60_000) * 60_000;
+  if (!newest || paused || minute <= newest.at || minute > newest.at + 3_600_000) return state;
+  const added = [];
+  for (let at = newest.at + 60_000; at <= minute; at += 60_000) {
+    added.push({ at, created: 0, completed: 0, failed: 0, cancelled: 0, running: metrics?.running_missions ?? 0, tokens: 0, cost: 0, duration: null });
+  }
+  return { ...state, history: [...history, ...added].slice(-history.length) };
+}
+
+/** Go somewhere else. @param {State} state @param {Route} route @returns {State} */
+export function goTo(state, route) {
+  if (listKey(route) === listKey(state.route)) return { ...state, route };
+  return {
+    ...state, route, feed: newFeed(route), shape: state.shape + 1, order: [], waiting: 0, checked: new Set(),
+    counts: null,
+  };
+}
+
+/**
+ * Put the list in order: at once for one who looks at its top, without moving anything for one who reads.
+ * @param {State} state @param {number} now @returns {State}
+ */
+export function arrange(state, now) {
+  const fresh = order(state.missions.values(), listed(state.route, state.feed, state.aliveKnown, now), state.route.sort);
+  const reading = (state.reading.scrolled || state.reading.pointing) && state.order.length > 0;
+  if (reading) return { ...state, ...undisturbed(state.order, fresh) };
+  return { ...forgetOldest(state, fresh), order: fresh, waiting: 0 };
+}
+
+/** @param {State} state @param {readonly string[]} shown @returns {State} */
+function forgetOldest(state, shown) {
+  if (state.missions.size <= MOST_ENDED) return state;
+  const listedNow = new Set(shown);
+  const ended = [...state.missions.values()].filter(isFinal).sort((a, b) => b.created_at - a.created_at);
+  for (const mission of ended.slice(KEPT_ENDED)) {
+    if (!listedNow.has(mission.id) && mission.id !== state.route.mission) state.missions.delete(mission.id);
+  }
+  return state;
+}
+
+/** Show what waited behind the pill. @param {State} state @param {number} now @returns {State} */
+export function showNew(state, now) {
+  return arrange({ ...state, reading: { scrolled: false, pointing: false } }, now);
+}
+
+/** The mission that stands `steps` after the keyboard's. @param {State} state @param {number} steps */
+export function neighbour({ order: ids, cursor, route }, steps) {
+  if (!ids.length) return '';
+  const at = ids.indexOf(cursor || route.mission);
+  if (at < 0) return steps > 0 ? ids[0] : ids[ids.length - 1];
+  return ids[Math.min(ids.length - 1, Math.max(0, at + steps))];
+}
+
+/** @param {State} state @param {string} id @returns {State} */
+export function toggleChecked(state, id) {
+  const checked = new Set(state.checked);
+  if (!checked.delete(id)) checked.add(id);
+  return { ...state, checked };
+}
+
+/** @param {State} state @param {string} id @param {Action | null} action @returns {State} */
+export function setActing(state, id, action) {
+  const acting = new Map(state.acting);
+  if (action) acting.set(id, action);
+  else acting.delete(id);
+  return { ...state, acting };
+}
+
+/** @param {State} state @param {Omit<Toast, 'id'>} toast @param {number} id @returns {State} */
+export function addToast(state, toast, id) {
+  const others = state.toasts.filter((known) => known.text !== toast.text || known.detail !== toast.detail);
+  return { ...state, toasts: [...others, { ...toast, id }].slice(-MOST_TOASTS) };
+}
+
+/** @param {State} state @param {number} id @returns {State} */
+export function dropToast(state, id) {
+  return { ...state, toasts: state.toasts.filter((toast) => toast.id !== id) };
+}

@@ -1,0 +1,102 @@
+// Holds the state and paints it: changes gather and are applied together, once a frame.
+import { computed, signal } from './html.js';
+import { arrange, initialState, takeUpdates } from './state.js';
+import { parseRoute } from './url.js';
+
+/** @typedef {import('./state.js').State} State */
+
+const HIDDEN_MS = 500;
+
+export const state = signal(initialState(parseRoute(location.search)));
+
+/** How far the server's clock is ahead of this device's, in milliseconds. */
+let offset = 0;
+
+/** The time as the server has it, moved on by one timer for the whole page. */
+export const now = signal(Date.now());
+
+/** @type {((state: State) => State)[]} */
+let waiting = [];
+/** @type {any[]} */
+let updates = [];
+let scheduled = false;
+let arrangedShape = -1;
+
+/** Change the state at the next frame. @param {(state: State) => State} step */
+export function change(step) {
+  waiting.push(step);
+  schedule();
+}
+
+/** Take in a live update at the next frame. @param {any} payload */
+export function gather(payload) {
+  updates.push(payload);
+  schedule();
+}
+
+/** Change the state and paint it now, where what follows reads it. @param {(state: State) => State} step */
+export function changeNow(step) {
+  waiting.push(step);
+  flush();
+}
+
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  // A hidden page is given no frames, but its title still tells failures.
+  if (document.hidden) setTimeout(flush, HIDDEN_MS);
+  else requestAnimationFrame(flush);
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (scheduled) flush();
+});
+
+function flush() {
+  scheduled = false;
+  let next = state.value;
+  const steps = waiting;
+  const news = updates;
+  waiting = [];
+  updates = [];
+  for (const step of steps) next = step(next);
+  if (news.length) next = takeUpdates(next, news);
+  if (next.shape !== arrangedShape) {
+    arrangedShape = next.shape;
+    next = arrange(next, serverNow());
+  }
+  state.value = next;
+}
+
+/** Milliseconds since 1970 by the server's clock. */
+export const serverNow = () => Date.now() + offset;
+
+/** @param {number} ms */
+export function correctClock(ms) {
+  // Below a second the difference is the network's, and moving the clock would make times jump.
+  if (Math.abs(ms - offset) > 1000) offset = ms;
+}
+
+/** Move the page's clock on, each second. Returns how to stop. @param {() => void} each */
+export function startClock(each) {
+  const timer = setInterval(() => {
+    if (state.value.paused) return;
+    now.value = serverNow();
+    each();
+  }, 1000);
+  return () => clearInterval(timer);
+}
+
+export const route = computed(() => state.value.route);
+export const metrics = computed(() => state.value.metrics);
+export const history = computed(() => state.value.history);
+export const connection = computed(() => state.value.connection);
+export const service = computed(() => state.value.service);
+export const toasts = computed(() => state.value.toasts);
+export const checked = computed(() => state.value.checked);
+export const paused = computed(() => state.value.paused);
+export const loaded = computed(() => state.value.loaded);
+export const away = computed(() => state.value.away);
+export const counts = computed(() => state.value.counts);
+export const shape = computed(() => state.value.shape);
+export const acting = computed(() => state.value.acting);

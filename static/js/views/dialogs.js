@@ -1,0 +1,46 @@
+// The frame of all dialogs: the browser's own <dialog>, which keeps the focus inside and gives it back.
+import { html, useEffect, useRef } from '../html.js';
+import { dialog, question } from '../ui.js';
+import { Icon } from './icons.js';
+import { Help } from './help.js';
+import { NewMission } from './new-mission.js';
+import { Palette } from './palette.js';
+
+export function Dialogs() {
+  if (dialog.value === 'new') return html`<${NewMission} />`;
+  if (dialog.value === 'palette') return html`<${Palette} />`;
+  if (dialog.value === 'help') return html`<${Help} />`;
+  return dialog.value === 'confirm' && question.value ? html`<${Confirm} />` : null;
+}
+
+export const closeDialog = () => {
+  dialog.value = '';
+};
+
+/** @param {{title: string, kind?: string, hideTitle?: boolean, children?: any}} props */
+export function Dialog({ title, kind = '', hideTitle = false, children }) {
+  const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  useEffect(() => {
+    const shown = /** @type {HTMLDialogElement} */ (element.current);
+    const before = document.activeElement;
+    shown.showModal();
+    /** @type {HTMLElement | null} */ (shown.querySelector('[data-first]'))?.focus();
+    return () => {
+      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+    };
+  }, []);
+  return html`<dialog class="dialog" data-kind=${kind} ref=${element} aria-label=${title} onClose=${closeDialog}
+    onClick=${(/** @type {MouseEvent} */ event) => event.target === element.current && element.current?.close()}>
+    <div class="dialog__inside">
+      ${!hideTitle && html`<header class="dialog__head"><h2>${title}</h2>
+        <button type="button" class="button button--icon" onClick=${closeDialog}><${Icon} name="close" /><span class="visually-hidden">Close</span></button></header>`}
+      ${children}
+    </div></dialog>`;
+}
+
+function Confirm() {
+  const { title, text, yes, run } = /** @type {NonNullable<typeof question.value>} */ (question.value);
+  return html`<${Dialog} title=${title}><p>${text}</p>
+    <footer class="dialog__foot"><button type="button" class="button" data-first onClick=${closeDialog}>Keep them</button>
+    <button type="button" class="button" data-tone="danger-filled" onClick=${() => { closeDialog(); run(); }}>${yes}</button></footer></${Dialog}>`;
+}

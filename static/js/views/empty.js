@@ -1,0 +1,44 @@
+// What stands where the list would be: first run, loading, nothing found, an error. Each says what to do next.
+import { html } from '../html.js';
+import { clearFilters, copy } from '../actions.js';
+import { tryAgain } from '../feed.js';
+import { connection, loaded, metrics, route, state } from '../store.js';
+import { dialog } from '../ui.js';
+import { isFiltered } from '../url.js';
+import { Icon } from './icons.js';
+
+const SKELETONS = 9;
+
+export function ListState() {
+  const { order, feed } = state.value;
+  if (feed.problem) {
+    return html`<div class="notice" data-tone="error" role="alert"><p>${feed.problem.sentence}</p><button type="button" class="button button--small" onClick=${tryAgain}>Try again</button></div>`;
+  }
+  if (order.length > 0) return feed.loading ? html`<p class="list-note">Loading more…</p>` : null;
+  if (!loaded.value) return connection.value.phase === 'offline' ? html`<${Unreachable} />` : html`<${Loading} />`;
+  if (isFiltered(route.value)) return feed.loading ? html`<p class="list-note">Searching…</p>` : html`<${NoMatch} />`;
+  return (metrics.value?.total_missions ?? 0) > 0 ? html`<${Loading} />` : html`<${FirstRun} />`;
+}
+
+function Loading() {
+  return html`<div class="skeletons" aria-label="Loading missions" role="status">${Array.from({ length: SKELETONS }, (_, index) => html`<div key=${index} class="skeleton"></div>`)}</div>`;
+}
+
+function Unreachable() {
+  return html`<div class="empty"><h2>The server cannot be reached</h2><p>The page tries again by itself. Is the dashboard still running, and is this device on its network?</p></div>`;
+}
+
+function NoMatch() {
+  return html`<div class="empty"><h2>No mission matches</h2>
+    <p>${route.value.q ? 'Every word of a search must be found in title, description, type, agent or model. ' : ''}Missions that match later appear here by themselves.</p>
+    <button type="button" class="button" onClick=${clearFilters}>Clear filters</button></div>`;
+}
+
+function FirstRun() {
+  const line = `curl -X POST ${location.origin}/api/missions -H 'Content-Type: application/json' -d '{"title": "My first mission"}'`;
+  return html`<div class="empty"><h2>No missions yet</h2>
+    <p>Create the first with this line in a terminal. It appears here the moment it is stored.</p>
+    <div class="empty__line"><code>${line}</code><button type="button" class="button" onClick=${() => copy(line, 'the line')}><${Icon} name="copy" />Copy</button></div>
+    <p class="empty__waiting"><span class="live-state__dot" aria-hidden="true"></span>Waiting for the first mission…</p>
+    <p><button type="button" class="button" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button> <a class="button" href="/api/docs">Read the API</a></p></div>`;
+}

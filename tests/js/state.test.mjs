@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  addToast, advanceMinutes, arrange, goTo, initialState, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
+  takeUpdates, toggleChecked,
+} from '../../static/js/state.js';
+import { HOME } from '../../static/js/url.js';
+import { makeMetrics, makeRaw, makeUpdate } from './make.mjs';
+
+const NOW = Date.UTC(2026, 0, 1, 13);
+
+function stateWith(raws, metrics = {}) {
+  return arrange(takeSnapshot(initialState(), { missions: raws, metrics: makeMetrics(metrics) }, false), NOW);
+}
+
+const titles = (state) => state.order.map((id) => state.missions.get(id).title);
+
+test('an update applies only when its version is newer', () => {
+  const raw = makeRaw({ title: 'second', version: 2 });
+  const state = stateWith([raw]);
+
+  const late = takeMissions(state, [{ ...raw, title: 'first', version: 1 }]);
+  const again = takeMissions(state, [{ ...raw, title: 'again', version: 2 }]);
+  assert.deepEqual([late.changed, again.changed], [0, 0]);
+
+  const next = takeMissions(state, [{ ...raw, title: 'third', version: 3 }]);
+  assert.equal(next.state.missions.get(raw.id).title, 'third');
+  assert.equal(next.changed, 1);
+});
+
+test('what runs comes first, then what waits, then the newest', () => {
+  const state = stateWith([
+    makeRaw({ title: 'old end', status: 'completed' }), makeRaw({ title: 'waits' }), makeRaw({ title: 'runs', status: 'running' }),
+    makeRaw({ title: 'new end', status: 'failed' }), makeRaw({ title: 'runs too', status: 'running' }),
+  ]);
+
+  assert.deepEqual(titles(state), ['runs too', 'runs', 'waits', 'new end', 'old end']);
+});
+
+test('progress moves nothing in the list', () => {
+  const raws = [makeRaw({ status: 'running' }), makeRaw({ status: 'running' })];
+  const state = stateWith(raws);
+
+  const next = takeUpdates(state, [makeUpdate({ ...raws[0], progress: 50, version: 2 })]);
+
+  assert.equal(next.shape, state.shape);
+  assert.equal(next.revision, state.revision + 1);
+});
+
+test('nothing moves for one who points at the list, and new missions wait', () => {
+  const raws = [makeRaw({ title: 'a', status: 'running' }), makeRaw({ title: 'b', status: 'running' })];
+  const reading = { ...stateWith(raws), reading: { scrolled: false, pointing: true } };
+
+  const ended = takeUpdates(reading, [makeUpdate({ ...raws[1], status: 'completed', version: 2 }), makeUpdate(makeRaw({ title: 'c' }))]);
+  const shown = arrange(ended, NOW);
+
+  assert.deepEqual(titles(shown), ['b', 'a']);
+  assert.equal(shown.waiting, 1);
+  assert.deepEqual(titles(showNew(shown, NOW)), ['a', 'c', 'b']);
+});
+
+test('older missions read by scrolling join at the end, though somebody reads', () => {
+  const old = makeRaw({ title: 'old', status: 'completed' });
+  const raws = [makeRaw({ title: 'newer', status: 'completed' })];
+  const reading = { ...stateWith(raws), reading: { scrolled: true, pointing: false } };
+
+  const shown = arrange(takeMissions(reading, [old]).state, NOW);
+
+  assert.deepEqual(titles(shown), ['newer', 'old']);
+  assert.equal(shown.waiting, 0);
+});
+
+test('a whole new picture forgets what was known', () => {
+  const before = stateWith([makeRaw({ title: 'gone' })]);
+
+  const after = arrange(takeSnapshot(before, { missions: [makeRaw({ title: 'here' })], metrics: makeMetrics() }, true), NOW);
+
+  assert.deepEqual(titles(after), ['here']);
+});
+
+test('what changed while away is counted, whether the snapshot or the catching up brought it', () => {
+  const raws = [makeRaw({ status: 'running' }), makeRaw({ status: 'running' })];
+  const before = stateWith(raws);
+  assert.equal(before.away, 0);
+
+  const connected = takeSnapshot(before, { missions: [{ ...raws[0], version: 2 }], metrics: makeMetrics() }, false);
+  const caughtUp = takeChanges(connected, { missions: [{ ...raws[0], version: 2 }, { ...raws[1], version: 5 }], metrics: makeMetrics() });
+
+  assert.equal(caughtUp.away, 2);
+});
+
+test('every living mission is known when as many came as the metrics tell', () => {
+  assert.equal(stateWith([makeRaw()], { pending_missions: 1 }).aliveKnown, true);
+  assert.equal(stateWith([makeRaw()], { pending_missions: 2 }).aliveKnown, false);
+});
+
+test('what makes no sense is counted, and the rest is shown', () => {
+  const state = stateWith([null, 7, { id: 1 }, makeRaw({ status: 'exploded' }), makeRaw({ title: 'fine' })]);
+
+  assert.deepEqual(titles(state), ['fine']);
+  assert.equal(state.unreadable, 4);
+  assert.equal(takeMissions(state, 'nonsense').state.unreadable, 5);
+  assert.equal(takeMetrics(state, null).unreadable, 5);
+});
+
+test('while paused what arrives is held, and all of it shows on resuming', () => {
+  const raw = makeRaw({ status: 'running' });
+  const paused = pause(stateWith([raw]), true);
+
+  const held = takeUpdates(takeUpdates(paused, [makeUpdate({ ...raw, progress: 10, version: 2 })]), [makeUpdate({ ...raw, progress: 20, version: 3 })]);
+  assert.equal(held.missions.get(raw.id).progress, 0);
+  assert.equal(held.held.size, 1);
+
+  const resumed = pause(held, false);
+  assert.equal(resumed.missions.get(raw.id).progress, 20);
+  assert.equal(resumed.held.size, 0);
+});
+
+test('a finished mission grows the newest bar, once', () => {
+  const raw = makeRaw({ status: 'running', tokens_used: 5 });
+  const state = takeHistory(stateWith([raw]), [{ at: '2026-01-01T12:00:00Z', completed: 1, tokens: 10 }]);
+  const done = makeUpdate({ ...raw, status: 'completed', tokens_used: 25, version: 2 }, { event_type: 'mission_completed' });
+
+  const next = takeUpdates(takeUpdates(state, [done]), [done]);
+
+  assert.equal(next.history.at(-1).completed, 2);
+  assert.equal(next.history.at(-1).tokens, 30);
+});
+
+test('the minutes move on while nothing happens', () => {
+  const state = takeHistory(stateWith([], { running_missions: 3 }), [{ at: '2026-01-01T11:59:00Z' }, { at: '2026-01-01T12:00:00Z', completed: 4 }]);
+
+  const next = advanceMinutes(state, Date.UTC(2026, 0, 1, 12, 1, 5));
+
+  assert.deepEqual(next.history.map((point) => [point.at, point.completed, point.running]), [
+    [Date.UTC(2026, 0, 1, 12, 0), 4, 0], [Date.UTC(2026, 0, 1, 12, 1), 0, 3],
+  ]);
+});
+
+test('other filters begin another list; opening a mission does not', () => {
+  const state = stateWith([makeRaw({ title: 'high', priority: 'high' }), makeRaw({ title: 'low', priority: 'low' })]);
+
+  const filtered = arrange(goTo(state, { ...HOME, priority: ['high'] }), NOW);
+  assert.deepEqual(titles(filtered), ['high']);
+
+  const opened = goTo(state, { ...HOME, mission: state.order[0] });
+  assert.equal(opened.order, state.order);
+});
+
+test('the keyboard walks the list and stops at its ends', () => {
+  const state = stateWith([makeRaw(), makeRaw(), makeRaw()]);
+
+  assert.equal(neighbour(state, 1), state.order[0]);
+  assert.equal(neighbour({ ...state, cursor: state.order[0] }, 1), state.order[1]);
+  assert.equal(neighbour({ ...state, cursor: state.order[2] }, 1), state.order[2]);
+  assert.equal(neighbour(initialState(), 1), '');
+});
+
+test('a mission is selected and let go by the same key', () => {
+  const once = toggleChecked(initialState(), 'a');
+
+  assert.deepEqual([...once.checked], ['a']);
+  assert.deepEqual([...toggleChecked(once, 'a').checked], []);
+});
+
+test('the same message twice is one message', () => {
+  const toast = { tone: 'info', text: 'Copied', detail: '', mission: '' };
+
+  const state = addToast(addToast(initialState(), toast, 1), toast, 2);
+
+  assert.deepEqual(state.toasts.map(({ id }) => id), [2]);
+});
