@@ -11,6 +11,7 @@ const FIRST_PAGE = 100;
 const PAGE = 200;
 const SEARCH_PAUSE_MS = 200;
 const COUNTS_EVERY_MS = 5_000;
+const COUNTS_AFTER_FAULT_MS = 60_000;
 const HISTORY_MINUTES = 60;
 const TRY_AGAIN_MS = 5_000;
 
@@ -36,6 +37,7 @@ export async function readMore() {
     query.set('limit', String(segment.begun ? PAGE : FIRST_PAGE));
     if (route.sort) query.set('sort', route.sort);
     if (segment.cursor) query.set('cursor', segment.cursor);
+    else if (segment.begun && segment.frontier !== null) query.set('created_before', new Date(segment.frontier + 1).toISOString());
     const answer = await api.listMissions(query, signal);
     changeNow((before) => withAnswer(before, feed.key, segment, answer));
   } catch (error) {
@@ -57,8 +59,14 @@ function withAnswer(before, key, segment, answer) {
 /** @param {import('./state.js').State} before @param {string} key @param {unknown} error */
 function withProblem(before, key, error) {
   if (before.feed.key !== key) return before;
-  const wait = error instanceof api.Refusal && error.retryAfter ? error.retryAfter * 1000 : TRY_AGAIN_MS;
+  const wait = error instanceof api.Refusal ? waitFor(error) : TRY_AGAIN_MS;
   return { ...before, feed: { ...before.feed, loading: false, problem: { sentence: sentence(error), until: Date.now() + wait } } };
+}
+
+/** How long to wait before trying again; what the server calls wrong stays wrong. @param {api.Refusal} refusal */
+function waitFor({ status, retryAfter }) {
+  if (retryAfter) return retryAfter * 1000;
+  return status >= 400 && status < 500 ? Infinity : TRY_AGAIN_MS;
 }
 
 /** @param {number} ms @param {AbortSignal} signal */
@@ -98,6 +106,7 @@ export async function readCounts() {
     if (Number.isFinite(total)) change((before) => ({ ...before, counts: { key, total, facets: facets ?? {} } }));
   } catch {
     // The list itself tells what is wrong; counts that are not known are not shown.
+    countsAsked.at = Date.now() + COUNTS_AFTER_FAULT_MS;
   }
 }
 

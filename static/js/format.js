@@ -88,6 +88,12 @@ export const clock = (at) => clockForm.format(at);
 /** @param {number} at */
 export const minute = (at) => minuteForm.format(at);
 
+/** Hours and minutes, with the day where it is not today. @param {number} at @param {number} now */
+export function moment(at, now) {
+  const isToday = new Date(at).toDateString() === new Date(now).toDateString();
+  return isToday ? minuteForm.format(at) : `${dayForm.format(at)} ${minuteForm.format(at)}`;
+}
+
 /** @param {number | null | undefined} value */
 export function percent(value, decimals = 0) {
   if (value == null) return UNKNOWN;

@@ -79,11 +79,15 @@ function onKey(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (!singleKeys.value || isTyping(target)) return;
   const run = SINGLE[event.key];
-  // Enter and arrows belong to the control that has the focus, if it is not a mission.
-  const isOwn = target === document.body || target.closest('.mission-list') !== null;
-  if (!run || (/^(Enter|Arrow)/.test(event.key) && (!isOwn || (event.key === 'Enter' && target !== document.body)))) return;
+  if (!run || belongsElsewhere(event.key, target)) return;
   event.preventDefault();
   run();
+}
+
+/** Arrows scroll the page unless a mission has the focus, and Enter presses what has it. @param {string} key @param {HTMLElement} target */
+function belongsElsewhere(key, target) {
+  if (key === 'Enter') return target !== document.body;
+  return key.startsWith('Arrow') && !target.closest('.mission-list__items');
 }
 
 /** @param {HTMLElement} target */

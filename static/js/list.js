@@ -54,6 +54,20 @@ export function withPage(feed, segment, cursor, last) {
 }
 
 /**
+ * The feed when nothing after a mission is known any more; its part goes on from there.
+ * @param {Feed} feed @param {Mission} last @returns {Feed}
+ */
+export function cutAfter(feed, last) {
+  const at = feed.segments.findIndex(({ statuses }) => statuses.includes(last.status));
+  const segments = feed.segments.map((segment, index) => {
+    if (index < at) return segment;
+    const frontier = index === at ? last.created_at : null;
+    return { ...segment, begun: index === at, done: false, cursor: null, frontier };
+  });
+  return { ...feed, segments };
+}
+
+/**
  * A predicate for the missions of this list. Until a part's first page is there, all that is known of it is shown.
  * @param {Route} route @param {Feed} feed @param {boolean} aliveKnown @param {number} now
  * @returns {(mission: Mission) => boolean}
@@ -90,7 +104,7 @@ export function matcher(route, now) {
     if (after !== null && mission.created_at < after) return false;
     if (before !== null && mission.created_at >= before) return false;
     if (route.parent && mission.parent_id !== route.parent) return false;
-    if (route.needs && !needs(mission, route.needs)) return false;
+    if (route.needs && !needs(mission, route.needs, now)) return false;
     if (!sought.length || (prefix && mission.id.startsWith(prefix))) return true;
     const text = searchText(mission);
     return sought.every((word) => text.includes(word));
@@ -150,13 +164,16 @@ export function undisturbed(shown, fresh) {
   return { order: tail.length ? [...shown, ...tail] : shown, waiting: added.length - tail.length };
 }
 
-/** How many missions of each kind need a person. @param {Iterable<Mission>} missions @param {readonly string[]} kinds */
-export function countNeeds(missions, kinds) {
+/**
+ * How many missions of each kind need a person.
+ * @param {Iterable<Mission>} missions @param {readonly string[]} kinds @param {number} now milliseconds
+ */
+export function countNeeds(missions, kinds, now) {
   /** @type {Record<string, number>} */
   const counts = Object.fromEntries(kinds.map((kind) => [kind, 0]));
   for (const mission of missions) {
     if (!isAlive(mission)) continue;
-    for (const kind of kinds) if (needs(mission, kind)) counts[kind] += 1;
+    for (const kind of kinds) if (needs(mission, kind, now)) counts[kind] += 1;
   }
   return counts;
 }

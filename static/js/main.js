@@ -1,6 +1,6 @@
 // Starts the page and joins its parts: the connection feeds the state, the state is painted, the address follows.
 import { io } from '../vendor/socket.io.js';
-import { attend, heed, readAgain } from './detail.js';
+import { attend, detail, heed, readAgain } from './detail.js';
 import { effect, html, render } from './html.js';
 import { readCounts, readHistory, readMore } from './feed.js';
 import { listenToKeys } from './keyboard.js';
@@ -14,6 +14,7 @@ import { App } from './views/app.js';
 import { ageOut } from './views/mission-list.js';
 
 const HISTORY_EVERY_S = 60;
+const SLEPT_MS = 5_000;
 const AWAY_NOTE_MS = 8_000;
 
 /** @type {import('./live.js').Listener} */
@@ -33,7 +34,12 @@ const listener = {
     if (!state.value.paused) heed(payload);
   },
   metrics: (payload) => change((before) => takeMetrics(before, payload?.metrics)),
-  service: (payload) => change((before) => ({ ...before, service: { status: String(payload?.status), detail: String(payload?.detail ?? '') } })),
+  service(payload) {
+    change((before) => ({ ...before, service: { status: String(payload?.status), detail: String(payload?.detail ?? '') } }));
+    if (payload?.status !== 'healthy') return;
+    readHistory();
+    if (detail.value.problem) readAgain();
+  },
   connection: (connection) => change((before) => ({ ...before, connection })),
   clock: correctClock,
 };
@@ -70,6 +76,13 @@ for (const [target, event] of /** @type {[EventTarget, string][]} */ ([[window, 
   target.addEventListener(event, () => live.resync());
 }
 document.addEventListener('visibilitychange', () => document.hidden || live.resync());
+
+// A laptop that slept tells nobody; its clock jumps.
+let looked = Date.now();
+setInterval(() => {
+  if (Date.now() - looked > SLEPT_MS) live.resync();
+  looked = Date.now();
+}, 1000);
 
 listenToKeys();
 watchTitle();

@@ -135,18 +135,22 @@ export function allowedActions(mission) {
 /** What needs a person's eye. */
 export const NEEDS = /** @type {const} */ (['question', 'stalled', 'over_budget']);
 
-/** @param {Mission} mission @param {string} need */
-export function needs(mission, need) {
+/** @param {Mission} mission @param {string} need @param {number} now milliseconds */
+export function needs(mission, need, now) {
   if (!isAlive(mission)) return false;
   if (need === 'question') return mission.question !== '';
-  return need === 'stalled' ? mission.stalled : isOverBudget(mission);
+  return need === 'stalled' ? mission.stalled : isOverBudget(mission, now);
 }
 
-/** @param {Mission} mission */
-export function isOverBudget({ budget: limit, cost_estimate: cost, tokens_used: tokens }) {
-  if (!limit) return false;
-  return (limit.cost !== null && (cost ?? 0) > limit.cost) || (limit.tokens !== null && (tokens ?? 0) > limit.tokens);
+/** @param {Mission} mission @param {number} now milliseconds */
+export function isOverBudget(mission, now) {
+  if (!mission.budget) return false;
+  const { cost, tokens, seconds: time } = mission.budget;
+  return exceeds(mission.cost_estimate, cost) || exceeds(mission.tokens_used, tokens) || exceeds(elapsed(mission, now), time);
 }
+
+/** @param {number | null} used @param {number | null} limit */
+const exceeds = (used, limit) => limit !== null && used !== null && used > limit;
 
 /** Seconds it has run, or ran. @param {Mission} mission @param {number} now milliseconds */
 export function elapsed(mission, now) {

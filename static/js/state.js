@@ -2,7 +2,7 @@
 //
 // One thing is changed in place: the map of missions. To copy ten thousand entries sixty times a second would cost
 // more than all the rest; `revision` tells that it changed.
-import { newFeed, listed, order, undisturbed } from './list.js';
+import { cutAfter, newFeed, listed, order, undisturbed } from './list.js';
 import { isFinal, parseMission } from './missions.js';
 import { HOME, listKey } from './url.js';
 
@@ -50,9 +50,9 @@ import { HOME, listKey } from './url.js';
  * @property {{created: number, failed: number, completed: number}} news since it was last announced
  */
 
-/** Beyond this many ended missions the oldest are forgotten once the reader is back at the top. */
-export const MOST_ENDED = 12_000;
-const KEPT_ENDED = 10_000;
+/** Beyond this many missions the last of the list are forgotten once the reader is back at its top. */
+export const MOST_MISSIONS = 12_000;
+const KEPT_MISSIONS = 10_000;
 const MOST_TOASTS = 4;
 
 /** @param {Route} [route] @returns {State} */
@@ -109,13 +109,15 @@ function movesInLists(before, after) {
 export function takeSnapshot(state, payload, fresh) {
   let before = state;
   if (fresh) {
-    before = { ...state, missions: new Map(), feed: newFeed(state.route), counts: null, shape: state.shape + 1, revision: state.revision + 1 };
+    before = { ...state, missions: new Map(), feed: newFeed(state.route), order: [], waiting: 0, counts: null, shape: state.shape + 1, revision: state.revision + 1 };
   }
   const { state: taken, changed } = takeMissions(before, payload?.missions);
   const metrics = readMetrics(payload?.metrics) ?? taken.metrics;
   const away = state.loaded && !fresh ? state.away + changed : state.away;
   const next = { ...taken, metrics, away, loaded: true };
-  return { ...next, aliveKnown: (!fresh && state.aliveKnown) || holdsAllAlive(next), shape: next.shape + 1 };
+  // A server whose database is away says so right after this.
+  const service = fresh ? state.service : { status: 'healthy', detail: '' };
+  return { ...next, service, aliveKnown: (!fresh && state.aliveKnown) || holdsAllAlive(next), shape: next.shape + 1 };
 }
 
 /**
@@ -259,18 +261,20 @@ export function arrange(state, now) {
   const fresh = order(state.missions.values(), listed(state.route, state.feed, state.aliveKnown, now), state.route.sort);
   const reading = (state.reading.scrolled || state.reading.pointing) && state.order.length > 0;
   if (reading) return { ...state, ...undisturbed(state.order, fresh) };
-  return { ...forgetOldest(state, fresh), order: fresh, waiting: 0 };
+  return state.missions.size > MOST_MISSIONS && !state.route.sort ? forgetLast(state, fresh) : { ...state, order: fresh, waiting: 0 };
 }
 
-/** @param {State} state @param {readonly string[]} shown @returns {State} */
-function forgetOldest(state, shown) {
-  if (state.missions.size <= MOST_ENDED) return state;
-  const listedNow = new Set(shown);
-  const ended = [...state.missions.values()].filter(isFinal).sort((a, b) => b.created_at - a.created_at);
-  for (const mission of ended.slice(KEPT_ENDED)) {
-    if (!listedNow.has(mission.id) && mission.id !== state.route.mission) state.missions.delete(mission.id);
-  }
-  return state;
+/**
+ * Keep the first of the list and everything alive; what is forgotten is read again by scrolling to it.
+ * @param {State} state @param {readonly string[]} listedIds @returns {State}
+ */
+function forgetLast(state, listedIds) {
+  const order = listedIds.slice(0, KEPT_MISSIONS);
+  const kept = new Set([...order, state.route.mission, state.cursor, ...state.checked]);
+  for (const [id, mission] of state.missions) if (isFinal(mission) && !kept.has(id)) state.missions.delete(id);
+  const last = state.missions.get(order[order.length - 1] ?? '');
+  const feed = last && order.length < listedIds.length ? cutAfter(state.feed, last) : state.feed;
+  return { ...state, order, waiting: 0, feed };
 }
 
 /** Show what waited behind the pill. @param {State} state @param {number} now @returns {State} */

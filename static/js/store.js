@@ -6,6 +6,7 @@ import { parseRoute } from './url.js';
 /** @typedef {import('./state.js').State} State */
 
 const HIDDEN_MS = 500;
+const HISTORY_MS = 950;
 
 export const state = signal(initialState(parseRoute(location.search)));
 
@@ -14,6 +15,10 @@ let offset = 0;
 
 /** The time as the server has it, moved on by one timer for the whole page. */
 export const now = signal(Date.now());
+
+/** The minutes of the last hour. Charts are dear to draw, so they follow at most once a second. */
+export const history = signal(state.peek().history);
+let historyAt = 0;
 
 /** @type {((state: State) => State)[]} */
 let waiting = [];
@@ -66,6 +71,15 @@ function flush() {
     next = arrange(next, serverNow());
   }
   state.value = next;
+  followHistory();
+}
+
+function followHistory() {
+  const { history: points } = state.peek();
+  const newMinute = points[0]?.at !== history.peek()[0]?.at;
+  if (points === history.peek() || (!newMinute && Date.now() - historyAt < HISTORY_MS)) return;
+  historyAt = Date.now();
+  history.value = points;
 }
 
 /** Milliseconds since 1970 by the server's clock. */
@@ -89,7 +103,6 @@ export function startClock(each) {
 
 export const route = computed(() => state.value.route);
 export const metrics = computed(() => state.value.metrics);
-export const history = computed(() => state.value.history);
 export const connection = computed(() => state.value.connection);
 export const service = computed(() => state.value.service);
 export const toasts = computed(() => state.value.toasts);

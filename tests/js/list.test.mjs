@@ -74,9 +74,10 @@ test('only what lives needs somebody', () => {
   const counts = countNeeds([
     mission({ status: 'running', stalled: true }), mission({ status: 'failed', stalled: true }),
     mission({ status: 'running', question: 'Refund?' }), mission({ status: 'running', cost_estimate: 2, budget: { cost: 1, tokens: null, seconds: null } }),
-  ], ['question', 'stalled', 'over_budget']);
+    mission({ status: 'running', started_at: new Date(NOW - 60_000).toISOString(), budget: { cost: null, tokens: null, seconds: 30 } }),
+  ], ['question', 'stalled', 'over_budget'], NOW);
 
-  assert.deepEqual(counts, { question: 1, stalled: 1, over_budget: 1 });
+  assert.deepEqual(counts, { question: 1, stalled: 1, over_budget: 2 });
 });
 
 test('an expected end is told only where progress bears it', () => {

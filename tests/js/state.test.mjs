@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { nextSegment } from '../../static/js/list.js';
 import {
-  addToast, advanceMinutes, arrange, goTo, initialState, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
+  MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
   takeUpdates, toggleChecked,
 } from '../../static/js/state.js';
 import { HOME } from '../../static/js/url.js';
@@ -125,6 +126,19 @@ test('a finished mission grows the newest bar, once', () => {
 
   assert.equal(next.history.at(-1).completed, 2);
   assert.equal(next.history.at(-1).tokens, 30);
+});
+
+test('of very many missions the last are forgotten, and can be read again', () => {
+  const raws = Array.from({ length: MOST_MISSIONS + 1 }, () => makeRaw({ status: 'completed' }));
+  const alive = makeRaw({ status: 'running' });
+
+  const state = stateWith([...raws, alive], { running_missions: 1 });
+
+  assert.equal(state.order.length, 10_000);
+  assert.equal(state.missions.size, 10_000);
+  assert.ok(state.missions.has(alive.id));
+  const last = state.missions.get(state.order.at(-1));
+  assert.deepEqual(nextSegment(state.feed, state.aliveKnown), { statuses: ['completed', 'failed', 'cancelled'], begun: true, done: false, cursor: null, frontier: last.created_at });
 });
 
 test('the minutes move on while nothing happens', () => {

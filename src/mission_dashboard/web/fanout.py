@@ -14,9 +14,13 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any
 
 from engineio import packet as engineio_packet
+from engineio.exceptions import QueueEmpty
+from engineio.packet import Packet
+from engineio.payload import Payload
 from flask_socketio import SocketIO
 from socketio import packet as socketio_packet
 
@@ -28,6 +32,9 @@ NAMESPACE = "/"
 SEPARATOR = "\x1e"
 BACKLOG_LIMIT = 256
 """How many unsent bundles a viewer may have before it is let go; it reconnects and catches up by its cursor."""
+BACKLOG_BYTES = 8_000_000
+POLLING_BACKLOG_LIMIT = 4096
+"""The same for single messages, which is what a long-polling viewer gets."""
 
 Message = tuple[str, Any]
 """An event's name and its payload."""
@@ -93,32 +100,82 @@ class Fanout:
             return 0
         viewers = [eio_sid for _, eio_sid in self._server.manager.get_participants(NAMESPACE, None)]
         texts = [encoded(message) for message in messages]
-        parts = [Bundle.of(texts)] if self._bundles else texts
-        packets = [_packet(part) for part in parts]
+        singles = [_packet(text) for text in texts]
+        bundled = [_packet(Bundle.of(texts))] if self._bundles else singles
         for eio_sid in viewers:
-            self._send_to(eio_sid, packets)
+            self._send_to(eio_sid, singles, bundled)
         return len(viewers)
 
-    def _send_to(self, eio_sid: str, packets: Sequence[engineio_packet.Packet]) -> None:
+    def _send_to(self, eio_sid: str, singles: Sequence[Packet], bundled: Sequence[Packet]) -> None:
         connection = self._server.eio.sockets.get(eio_sid)
         if connection is None or connection.closed:
             return
-        if connection.queue.qsize() > BACKLOG_LIMIT:
+        if _lags_behind(connection):
             logger.warning("viewer %s reads too slowly and is disconnected; it can catch up", eio_sid)
             connection.close(wait=False, abort=True)
-            return
-        first = packets[0].encode_cache
-        direct: _BundleSocket | None = getattr(connection, "bundle_socket", None)
-        if isinstance(first, Bundle) and direct is not None and direct.is_idle and connection.queue.empty():
-            if rest := direct.send_now(first.frames):
-                connection.send(_packet(Bundle.rest(rest)))
-            return
-        for packet in packets:
-            connection.send(packet)
+        elif not connection.upgraded:
+            connection.poll = MethodType(_poll_a_few, connection)
+            _queue(connection, singles)
+        elif not _send_directly(connection, bundled[0]):
+            _queue(connection, bundled)
 
 
-def _packet(text: str) -> engineio_packet.Packet:
-    packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text)
+def _lags_behind(connection: Any) -> bool:
+    """Whether more waits for this viewer than may, in packets or in bytes."""
+    waiting = connection.queue.qsize()
+    if waiting < 2:
+        return False
+    limit = BACKLOG_LIMIT if connection.upgraded else POLLING_BACKLOG_LIMIT
+    return waiting > limit or sum(_size(packet) for packet in list(connection.queue.queue)) > BACKLOG_BYTES
+
+
+def _size(packet: Packet | None) -> int:
+    text = packet.encode_cache if packet is not None else None
+    return len(text.frames) if isinstance(text, Bundle) else len(text or "")
+
+
+def _queue(connection: Any, packets: Sequence[Packet]) -> None:
+    for packet in packets:
+        connection.send(packet)
+
+
+def _send_directly(connection: Any, packet: Packet) -> bool:
+    """Write to the viewer's socket if nothing waits before this; whether that was possible."""
+    direct: _BundleSocket | None = getattr(connection, "bundle_socket", None)
+    bundle = packet.encode_cache
+    if direct is None or not isinstance(bundle, Bundle) or not direct.is_idle or not connection.queue.empty():
+        return False
+    if rest := direct.send_now(bundle.frames):
+        connection.send(_packet(Bundle.rest(rest)))
+    return True
+
+
+def _poll_a_few(connection: Any) -> list[Packet]:
+    """Wait for packets as Engine.IO's own ``poll`` does, but take no more than a Python client accepts at once."""
+    server = connection.server
+    empty = server.get_queue_empty_exception()
+    try:
+        packet = connection.queue.get(timeout=server.ping_interval + server.ping_timeout)
+    except empty as error:
+        raise QueueEmpty from error
+    packets: list[Packet] = []
+    while packet is not None:
+        connection.queue.task_done()
+        packets.append(packet)
+        if len(packets) == Payload.max_decode_packets:
+            return packets
+        try:
+            packet = connection.queue.get(block=False)
+        except empty:
+            return packets
+    connection.queue.task_done()
+    if packets:
+        connection.queue.put(None)  # the end of the connection, for the next poll
+    return packets
+
+
+def _packet(text: str) -> Packet:
+    packet = Packet(engineio_packet.MESSAGE, data=text)
     packet.encode_cache = text
     return packet
 

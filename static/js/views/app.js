@@ -1,5 +1,5 @@
 // The whole page, from top to bottom.
-import { Component, html } from '../html.js';
+import { Component, html, signal } from '../html.js';
 import { showWaiting } from '../actions.js';
 import { plural } from '../format.js';
 import { route, state } from '../store.js';
@@ -16,17 +16,25 @@ import { Throughput, Tiles } from './tiles.js';
 import { Toasts } from './toasts.js';
 import { ConnectionBanner, TopBar } from './top-bar.js';
 
+const NARROW = matchMedia('(max-width: 640px)');
+const narrow = signal(NARROW.matches);
+NARROW.addEventListener('change', () => { narrow.value = NARROW.matches; });
+
 export function App() {
   const open = route.value.mission !== '';
+  // On a phone the drawer covers everything: what is under it is out of reach for keys and screen readers too.
+  const covered = open && narrow.value;
   return html`<a class="skip-link" href="#missions">Skip to the missions</a>
-    <${TopBar} />
+    <${TopBar} covered=${covered} />
     <main class="page" data-drawer=${String(open)}>
       <${Guard} name="banner"><${ConnectionBanner} /></${Guard}>
-      <${Guard} name="attention strip"><${Attention} /></${Guard}>
-      <${Guard} name="numbers"><${Tiles} /><${Throughput} /></${Guard}>
-      <${FilterRow} />
+      <div inert=${covered}>
+        <${Guard} name="attention strip"><${Attention} /></${Guard}>
+        <${Guard} name="numbers"><${Tiles} /><${Throughput} /></${Guard}>
+        <${FilterRow} />
+      </div>
       <div class="page__columns">
-        <section class="page__list" id="missions" tabindex="-1" aria-label="Missions">
+        <section class="page__list" id="missions" tabindex="-1" aria-label="Missions" inert=${covered}>
           <h2 class="visually-hidden">Missions</h2>
           <${NewPill} />
           <${Guard} name="list"><${MissionList} /><${ListState} /></${Guard}>

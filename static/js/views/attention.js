@@ -4,9 +4,11 @@ import { go } from '../actions.js';
 import { count } from '../format.js';
 import { countNeeds } from '../list.js';
 import { NEEDS } from '../missions.js';
-import { route, shape, state } from '../store.js';
+import { now, route, shape, state } from '../store.js';
 import { HOME } from '../url.js';
 import { Icon } from './icons.js';
+
+const LOOK_AGAIN_MS = 5_000;
 
 /** @type {Readonly<Record<string, (number: number) => string>>} */
 const SAY = {
@@ -15,9 +17,12 @@ const SAY = {
   over_budget: (number) => `${count(number)} over budget`,
 };
 
+/** Time budgets are exceeded by time alone, so it is looked at now and then. */
+const moment = computed(() => Math.floor(now.value / LOOK_AGAIN_MS) * LOOK_AGAIN_MS);
+
 const needy = computed(() => {
   void shape.value;
-  return countNeeds(state.peek().missions.values(), NEEDS);
+  return countNeeds(state.peek().missions.values(), NEEDS, moment.value);
 });
 
 const failures = computed(() => state.value.recentFailures);

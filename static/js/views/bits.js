@@ -78,5 +78,5 @@ export function ActionButtons({ mission, acting, small = false }) {
 
 /** @param {{mission: Mission}} props */
 export function OverBudget({ mission }) {
-  return isOverBudget(mission) ? html`<span class="over-budget"><${Icon} name="over_budget" />over budget</span>` : null;
+  return mission.budget && isOverBudget(mission, now.value) ? html`<span class="over-budget"><${Icon} name="over_budget" />over budget</span>` : null;
 }

@@ -1,6 +1,6 @@
 // What can be done to the missions that are selected.
 import { html } from '../html.js';
-import { actOnMany, checkedFor, uncheckAll } from '../actions.js';
+import { actOnMany, checkedFor, copy, uncheckAll } from '../actions.js';
 import { plural } from '../format.js';
 import { checked, state } from '../store.js';
 import { confirm } from '../ui.js';
@@ -16,7 +16,7 @@ export function BulkBar() {
       const ids = checkedFor(action);
       return ids.length > 0 && html`<button type="button" key=${action} class="button" data-tone=${action === 'cancel' ? 'danger' : 'plain'} onClick=${() => ask(action, ids)}>${ACTION_NAMES[action]} ${ids.length}</button>`;
     })}
-    <button type="button" class="button" onClick=${exportChecked}>Export JSON</button>
+    <button type="button" class="button" onClick=${() => copy([...checked.value].join('\n'), 'the ids')}>Copy ids</button>
     <button type="button" class="button" data-tone="ghost" onClick=${uncheckAll}>Clear selection</button></section>`;
 }
 
@@ -34,14 +34,4 @@ function ask(action, ids) {
     yes: `Cancel ${plural(ids.length, 'mission')}`,
     run,
   });
-}
-
-function exportChecked() {
-  const { missions } = state.value;
-  const chosen = [...checked.value].map((id) => missions.get(id)).filter(Boolean);
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(chosen, null, 2)], { type: 'application/json' }));
-  link.download = 'missions.json';
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -1,6 +1,6 @@
 // uPlot, wrapped: a sparkline for a tile, and the bars of missions finished per minute.
 import uPlot from '../../vendor/uplot.js';
-import { html, useEffect, useRef } from '../html.js';
+import { html, useEffect, useMemo, useRef } from '../html.js';
 import { theme } from '../settings.js';
 
 /** @param {string} name */
@@ -14,23 +14,40 @@ function useChart(data, options, remakeFor) {
   const place = useRef(/** @type {HTMLElement | null} */ (null));
   const chart = useRef(/** @type {any} */ (null));
   const latest = useRef(data);
+  const drawn = useRef(data);
+  const visible = useRef(true);
   latest.current = data;
+  const draw = () => {
+    // A chart out of sight waits: drawing it would cost the scrolling its frames.
+    if (!visible.current || !chart.current || drawn.current === latest.current) return;
+    drawn.current = latest.current;
+    chart.current.setData(latest.current);
+  };
   useEffect(() => {
     const element = /** @type {HTMLElement} */ (place.current);
     const sized = new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = element;
       if (!width || !height) return;
       if (chart.current) chart.current.setSize({ width, height });
-      else chart.current = new uPlot({ ...options(width), width, height }, /** @type {any} */ (latest.current), element);
+      else {
+        drawn.current = latest.current;
+        chart.current = new uPlot({ ...options(width), width, height }, /** @type {any} */ (latest.current), element);
+      }
+    });
+    const seen = new IntersectionObserver(([entry]) => {
+      visible.current = entry.isIntersecting;
+      draw();
     });
     sized.observe(element);
+    seen.observe(element);
     return () => {
       sized.disconnect();
+      seen.disconnect();
       chart.current?.destroy();
       chart.current = null;
     };
   }, [theme.value, matchMedia('(prefers-color-scheme: light)').matches, ...remakeFor]);
-  useEffect(() => chart.current?.setData(data), [data]);
+  useEffect(draw, [data]);
   return place;
 }
 
@@ -38,7 +55,8 @@ const QUIET = { cursor: { show: false }, legend: { show: false }, axes: [{ show:
 
 /** @param {{values: readonly (number | null)[], tone: string, floor?: number}} props */
 export function Sparkline({ values, tone, floor = 0 }) {
-  const place = useChart([values.map((_, index) => index), [...values]], () => ({
+  const data = useMemo(() => [values.map((_, index) => index), [...values]], [values]);
+  const place = useChart(data, () => ({
     ...QUIET,
     scales: { x: { time: false }, y: { range: (/** @type {any} */ _chart, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(floor, low ?? floor), Math.max(high ?? 1, floor + 1e-6) * 1.15] } },
     series: [{}, { stroke: colour(tone), width: 1.6, fill: `${colour(tone)}22`, points: { show: false }, spanGaps: true }],
@@ -53,12 +71,15 @@ export function Sparkline({ values, tone, floor = 0 }) {
  * @param {{points: readonly Point[], choose: (from: number, to: number) => void, point: (point: Point | null) => void}} props
  */
 export function MinuteBars({ points, choose, point }) {
-  const done = points.map((minute) => minute.completed);
-  const failed = points.map((minute, index) => done[index] + minute.failed);
-  const all = points.map((minute, index) => failed[index] + minute.cancelled);
+  const data = useMemo(() => {
+    const done = points.map((minute) => minute.completed);
+    const failed = points.map((minute, index) => done[index] + minute.failed);
+    const all = points.map((minute, index) => failed[index] + minute.cancelled);
+    return [points.map((minute) => minute.at / 1000), all, failed, done];
+  }, [points]);
   const known = useRef({ points, choose, point });
   known.current = { points, choose, point };
-  const place = useChart([points.map((minute) => minute.at / 1000), all, failed, done], () => {
+  const place = useChart(data, () => {
     // @ts-ignore uPlot's own types leave out some of these
     const bars = uPlot.paths.bars({ size: [0.78, 18], radius: 0.12, align: 1 });
     /** @param {string} tone */

@@ -1,7 +1,7 @@
 // The drawer's first tab: why the mission is in its state, its numbers, and the last that happened.
 import { html } from '../html.js';
 import { capital, cost, count, duration, ticking } from '../format.js';
-import { elapsed, expectedRest, isOverBudget } from '../missions.js';
+import { elapsed, expectedRest } from '../missions.js';
 import { now } from '../store.js';
 import { Elapsed, OverBudget, Time } from './bits.js';
 import { EventLine } from './drawer-events.js';
@@ -29,7 +29,7 @@ export function Overview({ mission, detail, open }) {
       <${Fact} name=${capital(mission.status)} value=${mission.completed_at !== null && html`<${Time} at=${mission.completed_at} />`} />
       <${Fact} name="Run time" value=${mission.started_at !== null && html`<${Elapsed} mission=${mission} /> ${mission.budget?.seconds && html`<span class="faint">of ${duration(mission.budget.seconds)} budget</span>`}`} />
       <${Fact} name="Tokens" value=${mission.tokens_used !== null && html`${count(mission.tokens_used)} <span class="faint">${tokenParts(mission)}</span>`} />
-      <${Fact} name="Cost" value=${(mission.cost_estimate !== null || mission.budget?.cost) && html`${cost(mission.cost_estimate)} ${mission.budget?.cost && html`<span class="faint">of ${cost(mission.budget.cost)} budget</span>`} ${isOverBudget(mission) && html`<${OverBudget} mission=${mission} />`}`} />
+      <${Fact} name="Cost" value=${(mission.cost_estimate !== null || mission.budget?.cost) && html`${cost(mission.cost_estimate)} ${mission.budget?.cost && html`<span class="faint">of ${cost(mission.budget.cost)} budget</span>`} <${OverBudget} mission=${mission} />`} />
       <${Fact} name="Last heartbeat" value=${mission.status === 'running' && mission.heartbeat_at !== null && html`<${Time} at=${mission.heartbeat_at} />`} />
       <${Fact} name="Retry of" value=${mission.retry_of && html`<${MissionLink} id=${mission.retry_of} open=${open} />`} />
       <${Fact} name="Part of" value=${mission.parent_id && html`<${MissionLink} id=${mission.parent_id} open=${open} />`} />

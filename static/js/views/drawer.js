@@ -4,7 +4,7 @@ import { closeMission, copy, go, openMission } from '../actions.js';
 import { detail, readAgain } from '../detail.js';
 import { words } from '../format.js';
 import { parseMission } from '../missions.js';
-import { acting, route, state } from '../store.js';
+import { acting, loaded, route, state } from '../store.js';
 import { ActionButtons, PriorityBadge, ProgressBar, StatusBadge } from './bits.js';
 import { Icon } from './icons.js';
 import { Overview } from './drawer-overview.js';
@@ -22,8 +22,10 @@ export function Drawer() {
   const { raw, problem } = detail.value;
   const known = state.value.missions.get(id) ?? (raw?.id === id ? parseMission(raw) : null);
   const whole = useRef(/** @type {HTMLElement | null} */ (null));
-  // Opening takes the focus; leafing through does not.
-  useLayoutEffect(() => whole.current?.focus({ preventScroll: true }), []);
+  // Opening takes the focus; a link that opens it, and leafing through, do not.
+  useLayoutEffect(() => {
+    if (loaded.peek()) whole.current?.focus({ preventScroll: true });
+  }, []);
   useEffect(() => whole.current?.querySelector('.drawer__body')?.scrollTo(0, 0), [id, tab]);
   const Panel = PANELS[tab] ?? Overview;
   return html`<aside class="drawer" ref=${whole} tabindex="-1" aria-label=${known ? `Mission ${known.title}` : 'Mission'}>

@@ -1,9 +1,9 @@
 // What narrows the list: tabs for the status with their counts, chips for the rest, and how the list is shown.
 import { html, useState } from '../html.js';
 import { clearFilters, go, toggleFacet } from '../actions.js';
-import { capital, clock, count, words } from '../format.js';
+import { capital, count, moment, words } from '../format.js';
 import { PRIORITIES } from '../missions.js';
-import { counts, metrics, route } from '../store.js';
+import { counts, metrics, now, route } from '../store.js';
 import { SINCE, VIEWS, hasOwnFilters, isFiltered, listKey } from '../url.js';
 import { Icon } from './icons.js';
 import { Menu } from './menu.js';
@@ -99,7 +99,7 @@ function Options({ facet, name, options }) {
 function TimeChip() {
   const { since, from, to } = route.value;
   if (from || to) {
-    const text = `Created ${from ? clock(Date.parse(from)).slice(0, 5) : '…'} – ${to ? clock(Date.parse(to)).slice(0, 5) : 'now'}`;
+    const text = `Created ${from ? moment(Date.parse(from), now.value) : '…'} – ${to ? moment(Date.parse(to), now.value) : 'now'}`;
     return html`<${SetChip} text=${text} undo=${() => go({ from: '', to: '' })} />`;
   }
   const label = since ? SINCE[since].label : 'Time';

@@ -98,7 +98,8 @@ function keepInSight(list, at, columns, rowHeight) {
   else if (y + rowHeight > window.innerHeight) window.scrollBy({ top: y + rowHeight - window.innerHeight + 12, behavior: 'instant' });
 }
 
-/** Filters by time let missions go as time passes. */
+/** Filters by time let missions come and go as time passes. */
 export function ageOut() {
-  if (state.value.route.since && Math.floor(now.value / 1000) % 15 === 0) change((before) => ({ ...before, shape: before.shape + 1 }));
+  const { since, needs } = state.value.route;
+  if ((since || needs) && Math.floor(now.value / 1000) % 15 === 0) change((before) => ({ ...before, shape: before.shape + 1 }));
 }

@@ -3,7 +3,7 @@ import { Sparkline, MinuteBars } from './charts.js';
 import { computed, html, signal } from '../html.js';
 import { go } from '../actions.js';
 import { cost, count, duration, minute, percent, plural, tokens } from '../format.js';
-import { history, metrics, route, shape, state } from '../store.js';
+import { history, metrics, route, state } from '../store.js';
 import { HOME } from '../url.js';
 
 /** @typedef {import('../state.js').Point} Point */
@@ -22,7 +22,7 @@ const sum = (values) => values.reduce((total, value) => total + value, 0);
 function change(values) {
   const lately = sum(values.slice(-LATELY));
   const before = sum(values.slice(-2 * LATELY, -LATELY));
-  return before ? ((lately - before) / before) * 100 : null;
+  return before && lately ? ((lately - before) / before) * 100 : null;
 }
 
 /** The share of successes in the minutes up to each, so that quiet minutes do not read as failures. @param {readonly Point[]} points */
@@ -38,18 +38,28 @@ function successRates(points) {
 const durations = computed(() => {
   const points = history.value;
   if (points.some((point) => point.duration !== null)) return points.map((point) => point.duration);
-  void shape.value;
   /** @type {Map<number, number[]>} */
-  const byMinute = new Map();
+  const byMinute = new Map(points.map(({ at }) => [at, []]));
   for (const mission of state.peek().missions.values()) {
     if (mission.completed_at === null || mission.duration === null) continue;
-    const at = Math.floor(mission.completed_at / MINUTE) * MINUTE;
-    byMinute.set(at, [...(byMinute.get(at) ?? []), mission.duration]);
+    byMinute.get(Math.floor(mission.completed_at / MINUTE) * MINUTE)?.push(mission.duration);
   }
   return points.map(({ at }) => {
-    const found = byMinute.get(at)?.sort((a, b) => a - b);
-    return found ? found[Math.floor(found.length / 2)] : null;
+    const found = /** @type {number[]} */ (byMinute.get(at)).sort((a, b) => a - b);
+    return found.length ? found[Math.floor(found.length / 2)] : null;
   });
+});
+
+/** What the tiles draw. */
+const series = computed(() => {
+  const points = history.value;
+  return {
+    running: points.map((point) => point.running),
+    finished: points.map(finished),
+    success: successRates(points),
+    tokens: summedUp(points.map((point) => point.tokens)),
+    cost: summedUp(points.map((point) => point.cost)),
+  };
 });
 
 /** Show only what a tile counts, or everything again. @param {string[]} status */
@@ -65,22 +75,22 @@ export function Tiles() {
   const rate = numbers && numbers.completed_missions + numbers.failed_missions > 0 ? numbers.finished_success_rate ?? numbers.success_rate : null;
   return html`<section class="tiles" aria-label="Metrics">
     <${Tile} title="Running" value=${count(numbers?.running_missions)} aside=${numbers ? `${count(numbers.pending_missions)} pending` : ''}
-      values=${points.map((point) => point.running)} tone="running" onClick=${() => filterBy(['running'])} hint="Show what runs" />
+      values=${series.value.running} tone="running" onClick=${() => filterBy(['running'])} hint="Show what runs" />
     <${Tile} title="Throughput" value=${perMinute === null ? '–' : perMinute.toFixed(perMinute < 10 ? 1 : 0)} unit="/ min" delta=${change(whole.map(finished))} better=${1}
-      values=${points.map(finished)} tone="accent" onClick=${() => filterBy(['completed', 'failed', 'cancelled'])} hint="Show what finished" />
+      values=${series.value.finished} tone="accent" onClick=${() => filterBy(['completed', 'failed', 'cancelled'])} hint="Show what finished" />
     <${Tile} title="Success rate" value=${percent(rate, 1)} unit="%" aside=${numbers?.failed_missions ? `${count(numbers.failed_missions)} failed` : ''}
-      values=${successRates(points)} tone="completed" onClick=${() => filterBy(['failed'])} hint="Show what failed" />
+      values=${series.value.success} tone="completed" onClick=${() => filterBy(['failed'])} hint="Show what failed" />
     <${Tile} title="Duration p50 · p95" value=${duration(numbers?.duration_p50)} aside=${numbers?.duration_p95 != null ? duration(numbers.duration_p95) : 'last hour'}
       values=${durations.value} tone="pending" onClick=${() => go({ view: 'table', sort: '-duration' })} hint="Show the longest first" />
     <${Tile} title="Tokens" value=${tokens(numbers?.total_tokens)} aside=${points.length ? `${tokens(hour.tokens)} last hour` : ''}
-      values=${running(points.map((point) => point.tokens))} tone="question" onClick=${() => go({ view: 'table', sort: '-tokens_used' })} hint="Show the most tokens first" />
+      values=${series.value.tokens} tone="question" onClick=${() => go({ view: 'table', sort: '-tokens_used' })} hint="Show the most tokens first" />
     <${Tile} title="Cost" value=${cost(numbers?.total_cost)} aside=${points.length ? `${cost(hour.cost)} last hour` : ''}
-      values=${running(points.map((point) => point.cost))} tone="paused" onClick=${() => go({ view: 'table', sort: '-cost_estimate' })} hint="Show the dearest first" />
+      values=${series.value.cost} tone="paused" onClick=${() => go({ view: 'table', sort: '-cost_estimate' })} hint="Show the dearest first" />
   </section>`;
 }
 
 /** The sum up to each. @param {readonly number[]} values */
-function running(values) {
+function summedUp(values) {
   let total = 0;
   return values.map((value) => (total += value));
 }

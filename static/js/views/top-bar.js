@@ -8,8 +8,9 @@ import { dialog, searchBox } from '../ui.js';
 import { Icon } from './icons.js';
 import { Menu } from './menu.js';
 
-export function TopBar() {
-  return html`<header class="top-bar">
+/** @param {{covered: boolean}} props */
+export function TopBar({ covered }) {
+  return html`<header class="top-bar" inert=${covered}>
     <h1 class="top-bar__brand"><span class="top-bar__mark" aria-hidden="true"></span>Mission Dashboard</h1>
     <${LiveState} />
     <${Search} />

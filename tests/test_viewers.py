@@ -1,0 +1,273 @@
+"""Socket.IO over a real server: the snapshot, every change, and nothing missed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+import websocket
+
+from dashboards import Dashboard
+from mission_dashboard.events import Change, EventType, MissionEvent
+from mission_dashboard.web.fanout import Bundle, frame
+from mission_dashboard.web.live import Gatherer
+from test_cache import make_mission
+
+UPDATE_KEYS = {"event_type", "mission_id", "mission", "cursor", "timestamp"}
+
+
+class Viewer:
+    """A Socket.IO client that keeps everything it gets."""
+
+    def __init__(self, url: str, transport: str = "websocket") -> None:
+        self.got: list[tuple[str, Any]] = []
+        self._client = socketio.Client(reconnection=False)
+        self._client.on("*", lambda event, *payload: self.got.append((event, payload[0] if payload else None)))
+        self._client.connect(url, transports=[transport])
+
+    def of(self, event: str) -> list[Any]:
+        """Return the payloads of one event."""
+        return [payload for name, payload in list(self.got) if name == event]
+
+    def wait_for(self, event: str, condition: Callable[[Any], bool] = lambda payload: True) -> Any:
+        """Return the first payload of an event that meets the condition."""
+        ends_at = time.monotonic() + 15
+        while time.monotonic() < ends_at:
+            for payload in self.of(event):
+                if condition(payload):
+                    return payload
+            time.sleep(0.01)
+        raise AssertionError(f"no {event} came that meets the condition")
+
+    def emit(self, event: str, *payload: Any) -> None:
+        """Send an event."""
+        self._client.emit(event, *payload)
+
+    def ask(self, event: str, *payload: Any) -> Any:
+        """Send an event and return its acknowledgement."""
+        return self._client.call(event, *payload, timeout=10)
+
+    def leave(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+
+
+@pytest.fixture
+def dashboard(data_dir: Path, dsn: str) -> Iterator[Dashboard]:
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn).start()
+    yield dashboard
+    dashboard.stop()
+
+
+@pytest.fixture
+def viewer(dashboard: Dashboard) -> Iterator[Viewer]:
+    viewer = Viewer(dashboard.url)
+    yield viewer
+    viewer.leave()
+
+
+def _raw(dashboard: Dashboard, **options: Any) -> websocket.WebSocket:
+    address = dashboard.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    return websocket.create_connection(address, timeout=5, **options)
+
+
+def test_a_viewer_gets_a_snapshot_and_then_every_kind_of_change(dashboard: Dashboard, viewer: Viewer) -> None:
+    first = viewer.wait_for("initial_data")
+    assert set(first) == {"missions", "metrics", "cursor", "timestamp"}
+
+    done = dashboard.create_running("Will complete")
+    dashboard.post(f"/api/missions/{done}/progress", progress=5)
+    dashboard.post(f"/api/missions/{done}/complete")
+    dashboard.post(f"/api/missions/{dashboard.create_running('Will fail')}/fail", error_message="no")
+    dashboard.post(f"/api/missions/{dashboard.create('Will be cancelled')}/cancel")
+
+    viewer.wait_for("mission_update", lambda update: update["event_type"] == "mission_cancelled")
+    updates = viewer.of("mission_update")
+    assert all(set(update) == UPDATE_KEYS for update in updates)
+    kinds = [update["event_type"] for update in updates if update["mission_id"] == done]
+    assert [kind for kind in kinds if kind != "mission_progress"] == [
+        "mission_created",
+        "mission_started",
+        "mission_completed",
+    ]
+    assert viewer.wait_for("metrics_update", lambda told: told["metrics"]["cancelled_missions"] == 1)
+
+
+def test_a_viewer_that_was_away_misses_nothing(dashboard: Dashboard) -> None:
+    away = Viewer(dashboard.url)
+    cursor = away.wait_for("initial_data")["cursor"]
+    away.leave()
+    stopping = threading.Event()
+    written: dict[str, int] = {}
+
+    def write() -> None:
+        while not stopping.is_set():
+            mission_id = dashboard.create_running("While away")
+            written[mission_id] = dashboard.post(f"/api/missions/{mission_id}/complete")["mission"]["version"]
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    back = Viewer(dashboard.url)
+    back.emit("request_update", {"cursor": cursor})
+    time.sleep(0.3)
+    stopping.set()
+    for thread in threads:
+        thread.join()
+
+    answer = back.wait_for("data_update")
+
+    def missing() -> dict[str, int]:
+        seen: dict[str, int] = {}
+        for mission in [*answer["missions"], *(update["mission"] for update in back.of("mission_update"))]:
+            seen[mission["id"]] = max(seen.get(mission["id"], 0), mission["version"])
+        return {key: version for key, version in written.items() if seen.get(key) != version}
+
+    ends_at = time.monotonic() + 10
+    while missing() and time.monotonic() < ends_at:
+        time.sleep(0.05)
+    assert missing() == {}
+    assert answer["reset"] is False
+    back.leave()
+
+
+def test_without_a_cursor_and_with_a_foreign_one_a_whole_picture_comes(dashboard: Dashboard, viewer: Viewer) -> None:
+    dashboard.create("There")
+
+    viewer.emit("request_update")
+    whole = viewer.wait_for("data_update")
+    time.sleep(0.2)
+    viewer.emit("request_update", {"cursor": "00000000.1"})
+    viewer.wait_for("data_update", lambda update: update is not whole)
+
+    assert [update["reset"] for update in viewer.of("data_update")] == [True, True]
+    assert len(whole["missions"]) == 1
+
+
+def test_junk_is_answered_with_a_sentence_and_harms_nobody(dashboard: Dashboard, viewer: Viewer) -> None:
+    junk: list[Any] = [5, "text", [1, 2], {"cursor": 5}, {"cursor": "x" * 1000}, {"colour": "red"}, True, b"binary"]
+    for number, payload in enumerate(junk, start=1):
+        viewer.emit("request_update", payload)
+        viewer.wait_for("request_error", lambda _, wanted=number: len(viewer.of("request_error")) >= wanted)
+        viewer.emit("no_such_event", payload)
+
+    assert all(told["error"].endswith(".") for told in viewer.of("request_error"))
+    dashboard.create("Still served")
+    viewer.wait_for("mission_update")
+
+
+def test_raw_nonsense_on_the_socket_harms_nobody(dashboard: Dashboard, viewer: Viewer) -> None:
+    for nonsense in ("", "9", "40{", "42", '42["request_update"', "42[]", "42{}", "45-", "451-[]", "4" * 100, "\x00"):
+        raw = _raw(dashboard)
+        raw.recv()
+        raw.send(nonsense)
+        raw.close()
+    raw = _raw(dashboard)
+    raw.send("4" + "x" * 200_000)
+    raw.close()
+
+    dashboard.create("Still served")
+
+    viewer.wait_for("mission_update")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_under_a_burst_progress_is_merged_and_status_never(dashboard: Dashboard, transport: str) -> None:
+    viewer = Viewer(dashboard.url, transport)
+    viewer.wait_for("initial_data")
+    finals: dict[str, int] = {}
+
+    def work() -> None:
+        for _ in range(3):
+            mission_id = dashboard.create_running("Burst")
+            for step in range(30):
+                dashboard.post(f"/api/missions/{mission_id}/progress", progress=step)
+            finals[mission_id] = dashboard.post(f"/api/missions/{mission_id}/complete")["mission"]["version"]
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for mission_id, version in finals.items():
+        wanted = (mission_id, version)
+        viewer.wait_for(
+            "mission_update",
+            lambda update, wanted=wanted: (update["mission_id"], update["mission"]["version"]) == wanted,
+        )
+    for mission_id in finals:
+        of_one = [update for update in viewer.of("mission_update") if update["mission_id"] == mission_id]
+        versions = [update["mission"]["version"] for update in of_one]
+        assert versions == sorted(versions)
+        kinds = [update["event_type"] for update in of_one if update["event_type"] != "mission_progress"]
+        assert kinds == ["mission_created", "mission_started", "mission_completed"]
+    viewer.leave()
+
+
+def test_a_viewer_that_does_not_read_slows_nobody_and_is_let_go(dashboard: Dashboard, viewer: Viewer) -> None:
+    deaf = _raw(dashboard)
+    deaf.send("40")
+    mission_id = dashboard.create_running("Large", metadata={"ballast": "x" * 200_000})
+
+    began = time.monotonic()
+    for step in range(100):
+        version = dashboard.post(f"/api/missions/{mission_id}/progress", progress=step)["mission"]["version"]
+    took_s = time.monotonic() - began
+
+    viewer.wait_for("mission_update", lambda update: update["mission"]["version"] == version)
+    assert took_s < 15
+    ends_at = time.monotonic() + 10
+    while dashboard.get("/api/health")["viewers"] > 1 and time.monotonic() < ends_at:
+        version = dashboard.post(f"/api/missions/{mission_id}/progress", progress=50)["mission"]["version"]
+    assert dashboard.get("/api/health")["viewers"] == 1
+    deaf.close()
+
+
+def test_the_connection_can_be_asked_whether_it_lives(viewer: Viewer) -> None:
+    assert viewer.ask("ping_live")["timestamp"].endswith("Z")
+
+
+def test_pages_of_other_origins_may_not_connect(dashboard: Dashboard) -> None:
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        _raw(dashboard, origin="http://evil.example")
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536, 70000])
+def test_frames_have_the_length_that_their_header_says(length: int) -> None:
+    payload = b"x" * length
+
+    assert _parsed(frame(payload) + frame(b"next")) == [payload, b"next"]
+
+
+def test_a_bundle_is_a_payload_for_polling_and_frames_for_websockets() -> None:
+    bundle = Bundle.of(['42["a",1]', '42["b","ü😀"]'])
+
+    assert bundle == '42["a",1]\x1e42["b","ü😀"]'
+    assert _parsed(bundle.frames) == [b'42["a",1]', '42["b","ü😀"]'.encode()]
+
+
+def _parsed(data: bytes) -> list[bytes]:
+    from benchmarks.viewers import FrameParser
+
+    return [payload for _, payload in FrameParser().feed(data)]
+
+
+def test_waiting_progress_gives_way_to_what_comes_after_it() -> None:
+    gatherer = Gatherer()
+    kinds = (EventType.CREATED, EventType.STARTED, EventType.PROGRESS, EventType.PROGRESS, EventType.COMPLETED)
+    for version, kind in enumerate(kinds, start=1):
+        mission = make_mission(1, version=version)
+        event = MissionEvent(mission.id, kind, mission.updated_at, version, {})
+        gatherer.add(Change(event, mission, "x"))
+
+    sent = [change.event.type for change in gatherer.take()]
+
+    assert sent == [EventType.CREATED, EventType.STARTED, EventType.COMPLETED]
+    assert not gatherer
