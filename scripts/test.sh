@@ -33,4 +33,4 @@ if ! command -v chromium >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt
 fi
 
 say "Python: tests"
-"$python" -m pytest -q
+"$python" -m pytest -q --timeout 300 --durations 10

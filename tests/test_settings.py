@@ -1,0 +1,138 @@
+"""Settings are read once, all problems are told at once, and a start that cannot be says why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashboards import ROOT, free_port
+from mission_dashboard.config import SETTINGS, load_settings
+from mission_dashboard.errors import StartupError
+
+BAD = {
+    "MISSION_DASHBOARD_PORT": ("0", "65536", "http", "-1", "5002.5", ""),
+    "MISSION_DASHBOARD_HOST": ("",),
+    "POSTGRES_DSN": ("localhost",),
+    "ENVIRONMENT": ("staging",),
+    "MISSION_DASHBOARD_DATA_DIR": ("",),
+    "MISSION_DASHBOARD_RATE_LIMIT": ("many", "0 per minute", "10 per fortnight", "-5 per minute"),
+    "MISSION_DASHBOARD_REPORT_LIMIT": ("fast",),
+    "MISSION_DASHBOARD_CORS_ORIGINS": ("ops.example.com",),
+    "MISSION_DASHBOARD_ASYNC_MODE": ("asyncio",),
+    "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
+    "MISSION_DASHBOARD_LOG_DIR": ("",),
+}
+
+
+def environment(tmp_path: Path, **given: str) -> dict[str, str]:
+    return {"MISSION_DASHBOARD_DATA_DIR": str(tmp_path / "data"), **given}
+
+
+def test_defaults_are_those_of_the_table(tmp_path: Path) -> None:
+    settings = load_settings(environment(tmp_path), tmp_path / "none")
+
+    assert (settings.port, settings.host, settings.environment) == (5002, "0.0.0.0", "development")
+    assert (settings.rate_limit, settings.report_limit) == ("100 per minute", "6000 per minute")
+    assert (settings.async_mode, settings.log_level, settings.postgres_dsn) == ("eventlet", "INFO", None)
+    assert settings.cors_origins == ()
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_a_wrong_value_is_told_with_its_name(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(StartupError, match=name):
+        load_settings(environment(tmp_path, **{name: value}), tmp_path / "none")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    wrong = {name: values[0] for name, values in BAD.items()}
+
+    with pytest.raises(StartupError) as caught:
+        load_settings(environment(tmp_path, **wrong), tmp_path / "none")
+
+    assert len(str(caught.value).splitlines()) == len(wrong)
+
+
+def test_production_needs_a_secret_key_and_a_database(tmp_path: Path) -> None:
+    with pytest.raises(StartupError) as caught:
+        load_settings(environment(tmp_path, ENVIRONMENT="production"), tmp_path / "none")
+
+    assert "MISSION_DASHBOARD_SECRET_KEY" in str(caught.value)
+    assert "POSTGRES_DSN" in str(caught.value)
+
+
+def test_the_secret_key_is_kept_and_private(tmp_path: Path) -> None:
+    first = load_settings(environment(tmp_path), tmp_path / "none").secret_key
+    again = load_settings(environment(tmp_path), tmp_path / "none").secret_key
+
+    assert first == again
+    assert len(first) == 64
+    assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_dotenv_file_is_honoured_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MISSION_DASHBOARD_PORT=6001\nMISSION_DASHBOARD_LOG_LEVEL=debug\n")
+
+    settings = load_settings(environment(tmp_path, MISSION_DASHBOARD_PORT="6002"), tmp_path / ".env")
+
+    assert (settings.port, settings.log_level) == (6002, "DEBUG")
+
+
+def test_switching_limits_off_switches_both_off(tmp_path: Path) -> None:
+    settings = load_settings(environment(tmp_path, MISSION_DASHBOARD_RATE_LIMIT="off"), tmp_path / "none")
+
+    assert (settings.rate_limit, settings.report_limit) == (None, None)
+
+
+def test_every_setting_of_the_table_is_tried_with_bad_values() -> None:
+    assert {setting.name for setting in SETTINGS.values()} - BAD.keys() == {"MISSION_DASHBOARD_SECRET_KEY"}
+
+
+def start(data_dir: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    """Start the real program, which must refuse."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
+        env={
+            **os.environ,
+            "MISSION_DASHBOARD_HOST": "127.0.0.1",
+            "MISSION_DASHBOARD_PORT": str(free_port()),
+            "MISSION_DASHBOARD_DATA_DIR": str(data_dir),
+            "MISSION_DASHBOARD_LOG_DIR": str(data_dir / "logs"),
+            **given,
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], name: str) -> None:
+    assert done.returncode != 0
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_told(data_dir: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert_refused(start(data_dir, MISSION_DASHBOARD_PORT=port), "MISSION_DASHBOARD_PORT")
+
+
+def test_a_folder_that_cannot_be_used_is_told(data_dir: Path) -> None:
+    (data_dir / "file").write_text("in the way")
+
+    assert_refused(start(data_dir / "file"), "MISSION_DASHBOARD_")
+    assert_refused(start(data_dir, MISSION_DASHBOARD_LOG_DIR=str(data_dir / "file")), "MISSION_DASHBOARD_LOG_DIR")
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://[::1", "nonsense=1"])
+def test_a_wrong_dsn_is_told(data_dir: Path, dsn: str) -> None:
+    assert_refused(start(data_dir, POSTGRES_DSN=dsn), "POSTGRES_DSN")
