@@ -33,7 +33,7 @@ def fill(dashboard: Dashboard) -> None:
 def draw(browser: Browser, dashboard: Dashboard, size: str, theme: str) -> None:
     """Draw every view at one size in one theme."""
     page = browser.new_page(viewport=SIZES[size], color_scheme="light" if theme == "light" else "dark")
-    page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+    page.add_init_script(f"localStorage.setItem('mission-dashboard.theme', '{theme}')")
     for name, path in VIEWS.items():
         page.goto(dashboard.url + path)
         save(page, f"{name}-{size}-{theme}")
