@@ -133,9 +133,7 @@ def test_the_server_works_in_the_clone_wherever_it_is_started(installed_once: Tr
 
 
 def test_relative_paths_are_the_callers(tree: Tree) -> None:
-    report = tree.report(
-        MISSION_DASHBOARD_VENV=f".{tree.folder}/env", PYTHON=os.path.relpath(sys.executable, "/")
-    )
+    report = tree.report(MISSION_DASHBOARD_VENV=f".{tree.folder}/env", PYTHON=os.path.relpath(sys.executable, "/"))
 
     assert os.path.realpath(report["prefix"]) == str(tree.folder / "env")
 
@@ -161,9 +159,7 @@ def test_new_requirements_are_installed_by_the_next_start(installed_tree: Tree) 
 
 
 def test_an_interrupted_install_is_redone_from_the_ground(tree: Tree) -> None:
-    tree.requirements.write_text(
-        "no-such-package-for-mission-dashboard==1.0 --hash=sha256:" + "0" * 64 + "\n"
-    )
+    tree.requirements.write_text("no-such-package-for-mission-dashboard==1.0 --hash=sha256:" + "0" * 64 + "\n")
     status, output, messages = tree.run(PIP_NO_INDEX="1")
     tree.requirements.write_text("# nothing\n")
 
@@ -250,9 +246,7 @@ def test_a_python_that_is_too_old_is_refused(tree: Tree, tmp_path: Path) -> None
     status, output, messages = tree.run(PYTHON=old)
 
     assert status == 1
-    assert messages.startswith(
-        f"Mission Dashboard cannot start: PYTHON is set to '{old}', which is not Python"
-    )
+    assert messages.startswith(f"Mission Dashboard cannot start: PYTHON is set to '{old}', which is not Python")
     assert output == ""
 
 
@@ -270,8 +264,7 @@ def test_a_machine_without_python_is_told_so(tree: Tree, tmp_path: Path) -> None
 
     assert status == 1
     assert messages == (
-        "Mission Dashboard cannot start: it needs Python 3.10 or newer; install it, "
-        "or set PYTHON to the path of one.\n"
+        "Mission Dashboard cannot start: it needs Python 3.10 or newer; install it, or set PYTHON to the path of one.\n"
     )
 
 
