@@ -216,14 +216,16 @@ def test_a_viewer_that_does_not_read_slows_nobody_and_is_let_go(dashboard: Dashb
     deaf.send("40")
     mission_id = dashboard.create_running("Large", metadata={"ballast": "x" * 200_000})
 
-    began = time.monotonic()
-    for step in range(100):
+    slowest_s = 0.0
+    for step in range(60):
+        began = time.monotonic()
         version = dashboard.post(f"/api/missions/{mission_id}/progress", progress=step)["mission"]["version"]
-    took_s = time.monotonic() - began
+        slowest_s = max(slowest_s, time.monotonic() - began)
+        # The viewer that reads shares this process: it too must get its turn, or it is as slow as the deaf one.
+        viewer.wait_for("mission_update", lambda update, wanted=version: update["mission"]["version"] >= wanted)
 
-    viewer.wait_for("mission_update", lambda update: update["mission"]["version"] == version)
-    assert took_s < 15
-    ends_at = time.monotonic() + 10
+    assert slowest_s < 1.5
+    ends_at = time.monotonic() + 20
     while dashboard.get("/api/health")["viewers"] > 1 and time.monotonic() < ends_at:
         version = dashboard.post(f"/api/missions/{mission_id}/progress", progress=50)["mission"]["version"]
     assert dashboard.get("/api/health")["viewers"] == 1
