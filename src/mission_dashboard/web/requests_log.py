@@ -24,6 +24,7 @@ SAFE_HEADERS = [
     ("X-Frame-Options", "DENY"),
 ]
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+REPORTS = ("/start", "/progress", "/complete", "/fail")
 QUIET = ("/static/", "/api/health", "/socket.io")
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
 
@@ -57,7 +58,7 @@ class RequestLog:
 
 def _is_routine(path: str, status: str) -> bool:
     """Whether this happens many times a second and went well: two log lines would cost more than the write."""
-    return status < "4" and (path.endswith("/progress") or path.startswith(QUIET))
+    return status < "4" and (path.endswith(REPORTS) or path.startswith(QUIET))
 
 
 def _log(level: int, environ: Environ, path: str, status: str, took_s: float) -> None:
