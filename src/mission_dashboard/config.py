@@ -21,6 +21,8 @@ ENVIRONMENTS = ("development", "production")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PERIODS = ("second", "minute", "hour", "day")
 OFF = "off"
+SECRET = ("postgres_dsn", "secret_key")
+"""Settings whose values are never repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         try:
             values[field] = None if text is None else setting.read(text.strip())
         except ValueError as error:
-            problems.append(f"{setting.name} {error} (it is {text!r}).")
+            shown = "" if field in SECRET else f" (it is {text!r})"
+            problems.append(f"{setting.name} {error}{shown}.")
     problems += _missing_in_production(values)
     if problems:
         raise StartupError("\n".join(problems))
@@ -194,6 +197,8 @@ def _kept_secret(data_dir: Path) -> str:
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(32))
         return path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError as error:
+        raise StartupError(f"{path} under MISSION_DASHBOARD_DATA_DIR is no secret key; delete it.") from error
     except OSError as error:
         raise StartupError(
             f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename})."

@@ -187,9 +187,10 @@ def _listen(settings: Settings) -> Any:
 
     try:
         return concurrency.listen(settings.host, settings.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "this is no address"
         raise StartupError(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
+            f"Cannot listen on {settings.host}:{settings.port}: {reason}. "
             "Set MISSION_DASHBOARD_PORT (or MISSION_DASHBOARD_HOST) to a free one."
         ) from error
 

@@ -273,6 +273,8 @@ class MissionTracker:
         if cursor is None or not self.is_up or cursor.database != self._store.cursor(0).database:
             return self.snapshot()
         events, horizon = self._store.events_since(cursor.transaction, CATCH_UP_EVENTS)
+        if not events and cursor.transaction > self._store.horizon():
+            return self.snapshot()  # from the future: a database put back to an earlier day
         ids = list(dict.fromkeys(event.mission_id for event in events))
         if len(events) == CATCH_UP_EVENTS or len(ids) > CATCH_UP_MISSIONS:
             return self.snapshot()

@@ -154,10 +154,13 @@ def parse_page_cursor(cursor: str, sort: str, descending: bool) -> tuple[Any, st
 def _sort_value(sort: str, value: Any, wrong: InvalidValue) -> Any:
     if sort.endswith("_at"):
         try:
-            return datetime.fromisoformat(value)
-        except (TypeError, ValueError) as error:
+            at = datetime.fromisoformat(value)
+            if at.tzinfo is None:
+                raise wrong
+            return at.astimezone(timezone.utc)
+        except (TypeError, ValueError, OverflowError) as error:
             raise wrong from error
     kinds: tuple[type, ...] = (str,) if sort == "title" else (int, float)
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if not isinstance(value, kinds) or isinstance(value, bool) or (isinstance(value, str) and "\x00" in value):
         raise wrong
     return value

@@ -27,6 +27,8 @@ MAX_DEPTH = 64
 MAX_TOKENS = 10**15
 MAX_COST = 1e9
 MAX_INTEGER = 2**63
+MAX_FIELDS = 100
+MAX_PROBLEMS = 20
 
 
 def _storable_text(text: str) -> str:
@@ -75,19 +77,24 @@ def _storable_json(value: Any) -> Any:
     return value
 
 
-def _json_size(value: Any) -> int:
-    return len(orjson.dumps(value))
+def _is_larger(value: Any, limit: int) -> bool:
+    """Whether a value is too large as JSON, told before it is walked through; what JSON cannot hold, the walk tells."""
+    try:
+        return len(orjson.dumps(value)) > limit
+    except TypeError:
+        return False
 
 
 def _fitting_result(value: Any) -> Any:
-    if _json_size(_storable_json(value)) > MAX_RESULT_BYTES:
+    if _is_larger(value, MAX_RESULT_BYTES):
         raise ValueError(f"must not be larger than {MAX_RESULT_BYTES:,} bytes as JSON; store it elsewhere and link it")
-    return value
+    return _storable_json(value)
 
 
 def _fitting_metadata(value: Any) -> Any:
-    if _json_size(_storable_json(value)) > MAX_METADATA_BYTES:
+    if _is_larger(value, MAX_METADATA_BYTES):
         raise ValueError(f"must not be larger than {MAX_METADATA_BYTES:,} bytes as JSON")
+    _storable_json(value)
     kind = value.get("type")
     if kind is not None and (not isinstance(kind, str) or not 0 < len(kind) <= MAX_NAME):
         raise ValueError(f"has a 'type' that is not a text of 1 to {MAX_NAME} characters")
@@ -218,14 +225,17 @@ SaidT = TypeVar("SaidT", bound=Said)
 
 def understand(model: type[SaidT], said: Mapping[str, Any]) -> SaidT:
     """Check what was said; raise `InvalidValue` naming every wrong field."""
+    if len(said) > MAX_FIELDS:
+        raise InvalidValue.of("body", f"has more than {MAX_FIELDS} fields.")
     try:
         return model.model_validate(said)
     except ValidationError as error:
-        raise InvalidValue([_problem(model, details) for details in error.errors(include_url=False)]) from error
+        details = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        raise InvalidValue([_problem(model, one) for one in details]) from error
 
 
 def _problem(model: type[Said], details: Any) -> FieldProblem:
-    path = ".".join(str(part) for part in details["loc"]) or "body"
+    path = ".".join(str(part) for part in details["loc"])[:MAX_NAME] or "body"
     if details["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields) or "none"
         return FieldProblem(path, f"is not a known field. Known fields: {known}.")

@@ -19,7 +19,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from mission_dashboard.errors import StartupError, StoreUnavailable
+from mission_dashboard.errors import StartupError, StoreUnavailable, WriteRefused
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,10 @@ def connect(dsn: str, application: str = "mission-dashboard", options: str = "")
     try:
         given = psycopg2.extensions.parse_dsn(dsn).get("options", "")
     except psycopg2.ProgrammingError as error:
-        raise StartupError(f"POSTGRES_DSN cannot be read: {str(error).strip()}.") from error
+        # Not the driver's own words: they repeat the DSN, password and all.
+        raise StartupError(
+            "POSTGRES_DSN cannot be read: it must look like postgresql://user:password@host:5432/database."
+        ) from error
     try:
         connection = psycopg2.connect(
             dsn,
@@ -127,6 +130,9 @@ class Pool:
         except LOST:
             connection.close()
             raise
+        except psycopg2.DataError as error:
+            self._idle.append(connection)
+            raise WriteRefused("The database cannot read one of the values.") from error
         except psycopg2.Error:
             self._idle.append(connection)
             raise

@@ -99,7 +99,7 @@ class _Views:
     def get(self, mission_id: str) -> Response:
         inputs.no_query()
         mission = self._tracker.get(mission_id)
-        if request.if_none_match.contains(str(mission.version)):
+        if request.if_none_match.contains_weak(str(mission.version)):
             return Response(status=304, headers=etag(mission))
         return answer({"mission": wire.mission(mission)}, headers=etag(mission))
 

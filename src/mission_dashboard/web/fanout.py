@@ -55,7 +55,8 @@ class Bundle(str):
     @classmethod
     def rest(cls, frames: bytes) -> Bundle:
         """Bundle what a socket did not take of another bundle's frames."""
-        bundle = cls()
+        # Not an empty text: Engine.IO would take it for none and encode the packet anew, into the middle of a frame.
+        bundle = cls("rest")
         bundle.frames = frames
         return bundle
 
@@ -82,6 +83,7 @@ class Fanout:
     def __init__(self, socketio: SocketIO) -> None:
         self._server = socketio.server
         self._bundles = socketio.async_mode == "eventlet"
+        _end_without_waiting(self._server.eio)
         if self._bundles:
             eio = self._server.eio
             eio._async = {**eio._async, "websocket": _bundle_websocket(eio._async["websocket"])}
@@ -118,6 +120,18 @@ class Fanout:
             _queue(connection, singles)
         elif not _send_directly(connection, bundled[0]):
             _queue(connection, bundled)
+
+
+def _end_without_waiting(eio: Any) -> None:
+    """Make Engine.IO end a connection at once: it would wait, perhaps for ever, for the viewer to fetch the rest."""
+
+    def disconnect(sid: str | None = None) -> None:
+        for known in list(eio.sockets) if sid is None else [sid]:
+            connection = eio.sockets.pop(known, None)
+            if connection is not None:
+                connection.close(wait=False, reason=eio.reason.SERVER_DISCONNECT)
+
+    eio.disconnect = disconnect
 
 
 def _lags_behind(connection: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -31,6 +32,7 @@ MAX_QUERY = 200
 MAX_WORDS = 6
 MAX_EVENTS = 500
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
 STATUSES = tuple(status.value for status in MissionStatus)
@@ -60,7 +62,15 @@ def json_object(request: Request) -> Mapping[str, Any]:
         raise MalformedRequest(f"The body is not valid JSON: {error}.") from error
     if not isinstance(said, dict):
         raise InvalidValue.of("body", "should be a JSON object.")
-    return said
+    return _exactly(data) if _LONG_NUMBER.search(data) else said
+
+
+def _exactly(data: bytes) -> Mapping[str, Any]:
+    """Read a body again whose integers may be too long for orjson, which rounds them without a word."""
+    try:
+        return dict(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise InvalidValue.of("body", "has a number with too many digits, or is nested too deeply.") from error
 
 
 def idempotency_key() -> str | None:
@@ -78,9 +88,11 @@ def if_match(request: Request) -> tuple[int, ...] | None:
     if "HTTP_IF_MATCH" not in request.environ:
         return None
     tags = request.if_match
-    if not tags or tags.star_tag:
+    if tags.star_tag:
         return None
-    return tuple(int(tag) for tag in tags.as_set() if tag.isascii() and tag.isdigit())
+    if not tags.as_set(include_weak=True) - {""}:
+        raise MalformedRequest('If-Match must name a version as the ETag does, like "3", or be *.')
+    return tuple(int(tag) for tag in tags.as_set() if tag.isascii() and tag.isdigit() and len(tag) < 19)
 
 
 class _Arguments:

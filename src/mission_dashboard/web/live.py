@@ -79,6 +79,7 @@ class Live:
         self._metrics_due = False
         self._asked_at: dict[str, float] = {}
         self._closing = False
+        _refuse_reserved_names(socketio.server)
         socketio.on_event("connect", self._on_connect)
         socketio.on_event("disconnect", self._on_disconnect)
         socketio.on_event("request_update", self._on_request_update)
@@ -196,6 +197,18 @@ class Live:
     @property
     def _sid(self) -> str:
         return str(request.sid)  # type: ignore[attr-defined]
+
+
+def _refuse_reserved_names(server: Any) -> None:
+    """Drop events that a viewer sends under the names of the server's own: they would run our handlers."""
+    handle = server._handle_event
+
+    def guarded(eio_sid: str, namespace: str, number: object, data: object) -> object:
+        if isinstance(data, list) and data and data[0] in ("connect", "disconnect"):
+            return None
+        return handle(eio_sid, namespace, number, data)
+
+    server._handle_event = guarded
 
 
 def _request_problem(said: object, rest: Sequence[object]) -> str | None:

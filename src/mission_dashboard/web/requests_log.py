@@ -45,6 +45,9 @@ class RequestLog:
         given = environ.get("HTTP_X_REQUEST_ID")
         identity = given if given and _GIVEN.fullmatch(given) else uuid7().hex
         request_id.set(identity)
+        if "eventlet.input" in environ and "HTTP_TRANSFER_ENCODING" in environ:
+            # eventlet reads chunked bodies to their end, and does not say so.
+            environ["wsgi.input_terminated"] = True
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             path = environ.get("PATH_INFO", "")
@@ -65,4 +68,5 @@ def _log(level: int, environ: Environ, path: str, status: str, took_s: float) ->
     # What a client sends must not start a line of its own.
     shown = _UNSAFE.sub("?", path[:300])
     address = environ.get("REMOTE_ADDR", "-")
-    logger.log(level, "%s %s %s %.1f ms %s", environ.get("REQUEST_METHOD"), shown, status[:3], took_s * 1000, address)
+    method = _UNSAFE.sub("?", environ.get("REQUEST_METHOD", "")[:20])
+    logger.log(level, "%s %s %s %.1f ms %s", method, shown, status[:3], took_s * 1000, address)
