@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from flask import request
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from mission_dashboard.errors import FieldProblem, InvalidValue, MissionDashboardError
@@ -50,6 +51,8 @@ class NotJson(MissionDashboardError):
 def json_object(request: Request) -> Mapping[str, Any]:
     """Return the body as a JSON object; an empty body is an empty object."""
     data = request.get_data(cache=False)
+    if request.content_length is None and len(data) >= MAX_BODY_BYTES:
+        raise RequestEntityTooLarge  # a chunked body is read no further than this
     if not data.strip():
         return {}
     if not request.is_json:
@@ -90,9 +93,9 @@ def if_match(request: Request) -> tuple[int, ...] | None:
     tags = request.if_match
     if tags.star_tag:
         return None
-    if not tags.as_set(include_weak=True) - {""}:
+    if not any(tags.as_set(include_weak=True)):
         raise MalformedRequest('If-Match must name a version as the ETag does, like "3", or be *.')
-    return tuple(int(tag) for tag in tags.as_set() if tag.isascii() and tag.isdigit() and len(tag) < 19)
+    return tuple(int(tag) for tag in tags.as_set() if tag and tag.isascii() and tag.isdigit() and len(tag) < 19)
 
 
 class _Arguments:
