@@ -35,6 +35,10 @@ LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """What psycopg2 raises when the server is away, ends the session or does not answer in time."""
 
 
+class Unanswered(psycopg2.OperationalError):
+    """The server is there and silent: a statement met its deadline."""
+
+
 class Connection(psycopg2.extensions.connection):
     """A connection whose statements each have a deadline, in seconds from the moment they begin."""
 
@@ -51,7 +55,7 @@ def install_wait_callback(wait_for_socket: WaitForSocket) -> None:
             left_s = ends_at - time.monotonic()
             writing = state == psycopg2.extensions.POLL_WRITE
             if left_s <= 0 or not wait_for_socket(connection.fileno(), writing, left_s):
-                raise psycopg2.OperationalError(f"PostgreSQL did not answer within {timeout_s:g} s")
+                raise Unanswered(f"PostgreSQL did not answer within {timeout_s:g} s")
 
     psycopg2.extensions.set_wait_callback(wait)
 
@@ -114,6 +118,10 @@ class Pool:
             while self._idle:
                 try:
                     return self._run_on(self._idle.pop(), sql, parameters, timeout_s)
+                except Unanswered as error:
+                    # The other idle connections would be silent too, each for as long again.
+                    self.close()
+                    raise StoreUnavailable("The database does not answer. Try again shortly.") from error
                 except LOST as error:
                     logger.debug("an idle connection was lost: %s", error)
             try:
