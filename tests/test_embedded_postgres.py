@@ -23,6 +23,7 @@ import pytest
 from mission_dashboard.errors import StartupError
 from mission_dashboard.postgres.binaries import find_binaries
 from mission_dashboard.postgres.embedded import EmbeddedPostgres
+from mission_dashboard.postgres.places import make_own_folder
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 IS_ROOT = os.geteuid() == 0
@@ -474,6 +475,33 @@ def test_four_processes_that_start_together_share_one_database(new_dir: Path) ->
     for process in reversed(processes):
         process.communicate()
     wait_until(lambda: processes_in(new_dir) == [])
+
+
+def test_a_folder_made_by_another_process_in_between_is_taken_as_it_is(
+    new_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_dir.mkdir()
+    home = new_dir / "postgres"
+    mkdir = Path.mkdir
+
+    def lose_the_race(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path == home:
+            mkdir(path, *args, **kwargs)
+        mkdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", lose_the_race)
+
+    make_own_folder(home)
+
+    assert home.is_dir()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(new_dir: Path) -> None:
+    new_dir.mkdir()
+    (new_dir / "postgres").touch()
+
+    with pytest.raises(FileExistsError):
+        make_own_folder(new_dir / "postgres")
 
 
 # --- users and folders ----------------------------------------------------------------------------------

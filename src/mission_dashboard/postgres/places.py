@@ -83,9 +83,19 @@ def make_place(data_dir: Path) -> Place:
 
 def make_own_folder(folder: Path) -> None:
     """Create a folder of ours: closed to others, save that root lets its unprivileged user pass through."""
-    if not folder.is_dir():
-        folder.mkdir()
+    if _make_if_absent(folder):
         folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+def _make_if_absent(folder: Path) -> bool:
+    """Create a folder; False if it is there, perhaps since a moment ago, made by a process that starts beside us."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if folder.is_dir():
+            return False
+        raise
+    return True
 
 
 def _make_folder_elsewhere(data_dir: Path) -> Path:
@@ -103,8 +113,7 @@ def _make_folder_elsewhere(data_dir: Path) -> Path:
 
 
 def _is_ours(root: Path) -> bool:
-    if not root.exists():
-        root.mkdir()
+    if _make_if_absent(root):
         root.chmod(0o755)
     status = root.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
