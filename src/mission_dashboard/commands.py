@@ -34,6 +34,7 @@ from mission_dashboard.missions import (
     apply_move,
     retry_of,
 )
+from mission_dashboard.records import LogLine, Span
 from mission_dashboard.reports import NewMission
 from mission_dashboard.store import Batch, NewKey, Step
 
@@ -69,6 +70,8 @@ class Stage:
     events: list[tuple[MissionEvent, Mission]] = field(default_factory=list)
     new_keys: list[NewKey] = field(default_factory=list)
     delta: Delta = field(default_factory=Delta)
+    lines: list[LogLine] = field(default_factory=list)
+    spans: dict[tuple[str, str], Span] = field(default_factory=dict)
 
     def find(self, mission_id: str) -> Mission | None:
         """Return the mission as it is on this stage."""
@@ -105,7 +108,7 @@ class Stage:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self.events and not self.touched
+        return not (self.events or self.touched or self.lines or self.spans)
 
     def batch(self) -> Batch:
         """Return what is to be written, missions in the order of their ids so that two writers cannot deadlock."""
@@ -115,6 +118,8 @@ class Stage:
             keys=self.new_keys,
             delta=self.delta,
             touched=[self.touched[mission_id] for mission_id in sorted(self.touched)],
+            lines=self.lines,
+            spans=[self.spans[key] for key in sorted(self.spans)],
         )
 
 

@@ -38,6 +38,7 @@ from mission_dashboard.metrics import Metrics, Point, Spent, Totals
 from mission_dashboard.missions import Mission, Move, Question
 from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
+from mission_dashboard.records import Recorded, RecordPage, recorded
 from mission_dashboard.reports import (
     CancelReport,
     CompleteReport,
@@ -49,6 +50,7 @@ from mission_dashboard.reports import (
 )
 from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import Store
+from mission_dashboard.tree import Tree
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ class MissionTracker:
         self._percentiles: tuple[float, float] | None = None
         self._changes = Publisher()
         self._states = Publisher()
+        self._records = Publisher()
         self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]))
         self._closed = threading.Event()
 
@@ -125,6 +128,7 @@ class MissionTracker:
         self._load_memory()
         self._changes.start()
         self._states.start()
+        self._records.start()
         self._writer.start()
         threading.Thread(target=self._do_chores, name="mission-chores", daemon=True).start()
 
@@ -134,6 +138,7 @@ class MissionTracker:
         self._writer.close(CLOSE_TIMEOUT_S)
         self._changes.close(CLOSE_TIMEOUT_S)
         self._states.close(CLOSE_TIMEOUT_S)
+        self._records.close(CLOSE_TIMEOUT_S)
         self._store.close()
 
     def __enter__(self) -> MissionTracker:
@@ -309,6 +314,29 @@ class MissionTracker:
         self._require_up()
         return self._store.events(mission.id, after, limit)
 
+    def logs(self, mission_id: str, after: str | None = None, limit: int = 200, last: int | None = None) -> RecordPage:
+        """Return a mission's log after a cursor, oldest first; with ``last`` that many of its newest lines."""
+        mission = self.get(mission_id)
+        self._require_up()
+        if last is not None:
+            return self._store.last_logs(mission.id, last)
+        return self._store.logs(mission.id, after, limit)
+
+    def spans(self, mission_id: str, after: str | None = None, limit: int = 200) -> RecordPage:
+        """Return a mission's spans after a cursor, in the order of their last change."""
+        mission = self.get(mission_id)
+        self._require_up()
+        return self._store.spans(mission.id, after, limit)
+
+    def tree(self, mission_id: str) -> Tree:
+        """Return a mission and all below it with what they used; raise `MissionNotFound`."""
+        require_storable(mission_id)
+        self._require_up()
+        tree = self._store.tree(mission_id)
+        if not tree.nodes:
+            raise MissionNotFound(mission_id)
+        return tree
+
     def question(self, mission_id: str, question_id: str) -> Question:
         """Return a question of a mission, open or not; raise `QuestionNotFound`. One whose time is over is closed."""
         mission = self.get(mission_id)
@@ -355,6 +383,10 @@ class MissionTracker:
         It may read and write missions.
         """
         return self._changes.subscribe(subscriber)
+
+    def subscribe_records(self, subscriber: Callable[[Sequence[Recorded]], None]) -> Callable[[], None]:
+        """Call ``subscriber`` with the log lines and spans of every committed batch, by mission."""
+        return self._records.subscribe(subscriber)
 
     def subscribe_state(self, subscriber: Callable[[Sequence[bool]], None]) -> Callable[[], None]:
         """Call ``subscriber`` whenever the store goes away (false) or comes back (true)."""
@@ -444,6 +476,8 @@ class MissionTracker:
                 pending.resolve(its_answers)
         cursor = self._cursor()
         self._changes.publish([Change(event, mission, cursor) for event, mission in stage.events], answer)
+        if stage.lines or stage.spans:
+            self._records.publish(recorded(stage.lines, stage.spans.values(), cursor))
 
     def _probe(self, was_up: bool) -> None:
         """Ask whether the store answers; after an outage, learn what it holds that memory does not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from mission_dashboard.postgres.connections import (
     patience,
 )
 from mission_dashboard.postgres.migrate import migrate
+from mission_dashboard.postgres.record_rows import line_of, node_of, record_page, span_of
 from mission_dashboard.postgres.rows import (
     as_json,
     created_row,
@@ -43,7 +44,9 @@ from mission_dashboard.postgres.rows import (
     touched_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
+from mission_dashboard.records import Place, RecordPage, parse_place
 from mission_dashboard.store import Batch, StoredKey
+from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,8 @@ BATCH_PARAMETERS = {
     "days": "json",
     "keys": "json",
     "touched": "json",
+    "lines": "json",
+    "spans": "json",
     "shard": "smallint",
 }
 MAX_SEARCH_WORDS = 6
@@ -155,6 +160,8 @@ class PostgresStore:
             "events": batch.events,
             "keys": batch.keys,
             "touched": [touched_row(mission) for mission in batch.touched],
+            "lines": batch.lines,
+            "spans": batch.spans,
             **delta_rows(batch.delta),
         }
         return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
@@ -237,6 +244,32 @@ class PostgresStore:
         """Return the last that was heard of an earlier question."""
         rows = self._fetch("question_row", mission_id=mission_id, question_id=question_id)
         return question_of(rows[0][0]) if rows else None
+
+    def logs(self, mission_id: str, after: str | None, limit: int) -> RecordPage:
+        """Return a mission's log from a cursor on, or from its beginning."""
+        place = parse_place(after, self.database)
+        return record_page(self._records("log_rows", mission_id, place, limit), line_of, place, limit)
+
+    def last_logs(self, mission_id: str, count: int) -> RecordPage:
+        """Return the last lines of a mission's log."""
+        rows = self._fetch("last_log_rows", mission_id=mission_id, limit=count)
+        # Rows come again from where others may still commit, but not those before the newest ones.
+        start = Place(self.database, rows[0][-1] if rows else 0)
+        return replace(record_page(rows, line_of, start, count), more=False)
+
+    def spans(self, mission_id: str, after: str | None, limit: int) -> RecordPage:
+        """Return a mission's spans from a cursor on, or from the beginning, in the order of their last change."""
+        place = parse_place(after, self.database)
+        return record_page(self._records("span_rows", mission_id, place, limit), span_of, place, limit)
+
+    def _records(self, query: str, mission_id: str, place: Place, limit: int) -> list[tuple[Any, ...]]:
+        parameters = {"transaction": place.transaction, "number": place.number, "limit": limit}
+        return self._fetch(query, mission_id=mission_id, **parameters)
+
+    def tree(self, mission_id: str) -> Tree:
+        """Return a mission and all below it; no nodes where there is no such mission."""
+        parameters = {"mission_id": mission_id, "depth_limit": MAX_TREE_DEPTH, "limit": MAX_TREE_NODES + 1}
+        return roll_up([node_of(row) for row in self._fetch("tree_rows", **parameters)])
 
     def totals(self) -> Totals:
         """Return the totals over all missions."""

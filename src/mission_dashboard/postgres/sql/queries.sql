@@ -165,6 +165,36 @@ remembered AS (
     INSERT INTO idempotency_keys (key, digest, mission_id, created_at)
     SELECT key, digest, mission_id, created_at
     FROM json_to_recordset(:keys::json) AS k (key text, digest text, mission_id text, created_at timestamptz)
+),
+logged AS (
+    INSERT INTO mission_logs (mission_id, id, at, level, message)
+    SELECT mission_id, id, at, level, message
+    FROM json_to_recordset(:lines::json) AS l (mission_id text, id uuid, at timestamptz, level text, message text)
+    ON CONFLICT (mission_id, id) DO NOTHING
+),
+spanned AS (
+    INSERT INTO mission_spans (
+        mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    )
+    SELECT mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    FROM json_to_recordset(:spans::json) AS s (
+        mission_id text, id text, parent_id text, name text, kind text, started_at timestamptz, ended_at timestamptz,
+        model text, usage jsonb, cost double precision, error text, attributes jsonb
+    )
+    ON CONFLICT (mission_id, id)
+    DO UPDATE SET
+        parent_id = excluded.parent_id,
+        name = excluded.name,
+        kind = excluded.kind,
+        started_at = excluded.started_at,
+        ended_at = excluded.ended_at,
+        model = excluded.model,
+        usage = excluded.usage,
+        cost = excluded.cost,
+        error = excluded.error,
+        attributes = excluded.attributes,
+        committed_in = excluded.committed_in,
+        number = excluded.number
 )
 SELECT
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
@@ -307,6 +337,14 @@ SELECT
 
 -- name: forget_transactions!
 -- After a restore into another cluster: its transaction ids mean nothing here.
+WITH logs AS (
+    UPDATE mission_logs
+    SET committed_in = '0'
+),
+spans AS (
+    UPDATE mission_spans
+    SET committed_in = '0'
+)
 UPDATE mission_events
 SET committed_in = '0';
 
@@ -392,6 +430,62 @@ WHERE mission_id = :mission_id
     AND changes -> 'question' ->> 'id' = :question_id
 ORDER BY version DESC
 LIMIT 1;
+
+-- name: log_rows
+-- A mission's log from a place on, and before which transaction nothing can be added any more.
+SELECT
+    mission_id, id::text, at, level, message, committed_in::text::bigint, number,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_logs
+WHERE mission_id = :mission_id
+    AND (committed_in, number) > (:transaction::text::xid8, :number)
+ORDER BY mission_logs.committed_in, number
+LIMIT :limit;
+
+-- name: last_log_rows
+-- The newest lines of a mission's log, oldest first.
+SELECT mission_id, id, at, level, message, committed_in, number, horizon
+FROM (
+    SELECT
+        mission_id, id::text, at, level, message, committed_in::text::bigint, number,
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+    FROM mission_logs
+    WHERE mission_id = :mission_id
+    ORDER BY mission_logs.committed_in DESC, number DESC
+    LIMIT :limit
+) AS newest
+ORDER BY committed_in, number;
+
+-- name: span_rows
+-- A mission's spans from a place on, in the order of their last change.
+SELECT
+    mission_id, id, name, kind, started_at, parent_id, ended_at, model, usage, cost, error, attributes,
+    committed_in::text::bigint, number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_spans
+WHERE mission_id = :mission_id
+    AND (committed_in, number) > (:transaction::text::xid8, :number)
+ORDER BY mission_spans.committed_in, number
+LIMIT :limit;
+
+-- name: tree_rows
+-- A mission and all below it, level by level. A loop, which only a hand in the table can make, is not followed.
+WITH RECURSIVE below AS (
+    SELECT id, 0 AS depth, ARRAY[id] AS path
+    FROM missions
+    WHERE id = :mission_id
+    UNION ALL
+    SELECT missions.id, below.depth + 1, below.path || missions.id
+    FROM below
+    JOIN missions ON missions.parent_id = below.id
+    WHERE below.depth <= :depth_limit
+        AND missions.id <> ALL(below.path)
+)
+SELECT
+    m.id, m.parent_id, b.depth, m.title, m.status, m.agent_type, m.model_used, m.progress, m.created_at, m.started_at,
+    m.completed_at, m.duration, m.tokens_used, m.input_tokens, m.output_tokens, m.cost_estimate::text::numeric
+FROM (SELECT id, depth FROM below LIMIT :limit) AS b
+JOIN missions AS m ON m.id = b.id
+ORDER BY b.depth, m.created_at, m.id;
 
 -- name: server_version
 -- The version of the PostgreSQL server.
