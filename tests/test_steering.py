@@ -11,9 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import FrozenClock
 from flask.testing import FlaskClient
 
+from conftest import FrozenClock
 from mission_dashboard.config import Settings
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.errors import MissionDashboardError
@@ -133,7 +133,9 @@ class TestCancelReceipts:
             "mission_order_acknowledged",
         ]
 
-    def test_a_cancel_that_nobody_acknowledges_is_told_once(self, make_tracker: MakeTracker, clock: FrozenClock) -> None:
+    def test_a_cancel_that_nobody_acknowledges_is_told_once(
+        self, make_tracker: MakeTracker, clock: FrozenClock
+    ) -> None:
         tracker = make_tracker(clock=clock)
         mission_id = running(tracker)
         tracker.cancel(mission_id)
@@ -150,7 +152,9 @@ class TestCancelReceipts:
         assert late.receipt is not None and late.receipt.unconfirmed
         assert types_of(tracker, mission_id).count("mission_cancel_unconfirmed") == 1
 
-    def test_a_pending_mission_is_cancelled_without_a_receipt(self, client: FlaskClient, tracker: MissionTracker) -> None:
+    def test_a_pending_mission_is_cancelled_without_a_receipt(
+        self, client: FlaskClient, tracker: MissionTracker
+    ) -> None:
         mission_id = tracker.create(title="x").id
         cancelled = tracker.cancel(mission_id, reason="not needed")
 
@@ -554,7 +558,6 @@ class TestBatch:
 
     def test_only_what_the_database_refuses_fails(self, tracker: MissionTracker, dsn: str) -> None:
         from conftest import run_sql
-
         from mission_dashboard.commands import Create
         from mission_dashboard.reports import NewMission
 
