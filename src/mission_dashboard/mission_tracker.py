@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 from uuid_utils import uuid7
 
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
-from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry, Stage
+from mission_dashboard.commands import Advance, Command, Create, Errand, Outcome, Retry, Stage
 from mission_dashboard.control import DayBudget, Rules, is_expired
 from mission_dashboard.cursors import Cursor, parse_cursor
 from mission_dashboard.errors import (
@@ -112,6 +112,7 @@ class MissionTracker:
         self._records = Publisher()
         self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]))
         self._closed = threading.Event()
+        self._more_chores: list[Callable[[], None]] = []
 
     @classmethod
     def connect(cls, dsn: str, rules: Rules | None = None) -> MissionTracker:
@@ -199,6 +200,12 @@ class MissionTracker:
             for mission_id in command.mission_ids:
                 require_storable(mission_id)
         return self._writer.submit(commands, answer_at_commit=self._changes.is_current_thread)
+
+    def run_errand(self, errand: Errand) -> None:
+        """Commit a write that concerns no single mission; raise its error, `QueueFull` or `StoreUnavailable`."""
+        (answer,) = self.execute_together([cast(Command, errand)])
+        if isinstance(answer, MissionDashboardError):
+            raise answer
 
     # Daily budgets.
 
@@ -399,6 +406,16 @@ class MissionTracker:
         return self._states.subscribe(subscriber)
 
     @property
+    def store(self) -> Store:
+        """Where missions are kept, for reading."""
+        return self._store
+
+    @property
+    def now(self) -> datetime:
+        """The time of day, as the tracker's clock has it."""
+        return self._clock()
+
+    @property
     def is_up(self) -> bool:
         """Whether the store takes writes."""
         return self._writer.up
@@ -541,6 +558,8 @@ class MissionTracker:
                 continue
             try:
                 self.look_after()
+                for chore in self._more_chores:
+                    chore()
                 if time.monotonic() >= next_measure:
                     next_measure = time.monotonic() + MEASURE_INTERVAL_S
                     self._measure_durations()
@@ -551,6 +570,10 @@ class MissionTracker:
                 logger.warning("chores wait for the database: %s", error)
             except Exception:  # the top of a thread: the next round may go well
                 logger.exception("a chore failed")
+
+    def add_chore(self, chore: Callable[[], None]) -> None:
+        """Call ``chore`` each second while the store is there."""
+        self._more_chores.append(chore)
 
     def look_after(self) -> None:
         """Do what time brings: flag silent missions, enforce time budgets, close questions, tell unheard cancels."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from mission_dashboard.postgres.rows import Row
+from mission_dashboard.otlp.known import Kept, Key
+from mission_dashboard.postgres.rows import Row, as_json
 from mission_dashboard.records import LogLine, Place, RecordPage, Span, SpanUsage
 from mission_dashboard.tree import Node, Use
 
@@ -42,3 +44,13 @@ def node_of(row: Row) -> Node:
     use = Use(row[12] or 0, row[13] or 0, row[14] or 0, row[15] or Use().cost)
     values = [*row[:12], use]
     return Node(*values)
+
+
+def kept_row(kept: Kept) -> dict[str, Any]:
+    """Return what is kept of a span of a trace."""
+    return {**asdict(kept.known), "span": kept.span}
+
+
+def key_rows(keys: Sequence[Key]) -> str:
+    """Return the ids of spans for json_to_recordset."""
+    return as_json([{"trace_id": trace_id, "span_id": span_id} for trace_id, span_id in keys])

@@ -19,6 +19,7 @@ from mission_dashboard.errors import StoreUnavailable, VersionConflict, WriteRef
 from mission_dashboard.events import MissionEvent
 from mission_dashboard.metrics import Facet, Metrics, Point, Spent, Totals
 from mission_dashboard.missions import Mission, Question
+from mission_dashboard.otlp.known import Key, Known, Use
 from mission_dashboard.postgres.connections import (
     LOST,
     SLOW_STATEMENT_TIMEOUT_S,
@@ -30,7 +31,7 @@ from mission_dashboard.postgres.connections import (
     patience,
 )
 from mission_dashboard.postgres.migrate import migrate
-from mission_dashboard.postgres.record_rows import line_of, node_of, record_page, span_of
+from mission_dashboard.postgres.record_rows import kept_row, key_rows, line_of, node_of, record_page, span_of
 from mission_dashboard.postgres.rows import (
     as_json,
     created_row,
@@ -69,6 +70,7 @@ BATCH_PARAMETERS = {
     "touched": "json",
     "lines": "json",
     "spans": "json",
+    "kept": "json",
     "shard": "smallint",
 }
 MAX_SEARCH_WORDS = 6
@@ -162,6 +164,7 @@ class PostgresStore:
             "touched": [touched_row(mission) for mission in batch.touched],
             "lines": batch.lines,
             "spans": batch.spans,
+            "kept": [kept_row(kept) for kept in batch.kept],
             **delta_rows(batch.delta),
         }
         return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
@@ -275,6 +278,37 @@ class PostgresStore:
         """Return a mission and all below it; no nodes where there is no such mission."""
         parameters = {"mission_id": mission_id, "depth_limit": MAX_TREE_DEPTH, "limit": MAX_TREE_NODES + 1}
         return roll_up([node_of(row) for row in self._fetch("tree_rows", **parameters)])
+
+    # Spans of traces whose missions are being found.
+
+    def known_spans(self, keys: Sequence[Key], trace_ids: Sequence[str]) -> dict[Key, Known]:
+        """Return what is known of these spans, of all in these traces that are open, and of the parents of those."""
+        rows = self._fetch("known_span_rows", keys=key_rows(keys), trace_ids=list(trace_ids))
+        return {known.key: known for known in (Known(*row) for row in rows)}
+
+    def kept_spans(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
+        """Return those of these spans that wait for their mission, as they were kept."""
+        return {(row[0], row[1]): row[2] for row in self._fetch("kept_span_rows", keys=key_rows(keys))}
+
+    def span_uses(self, mission_ids: Sequence[str]) -> list[Use]:
+        """Return what the spans of these missions used, by mission and model."""
+        return [Use(*row) for row in self._fetch("span_use_rows", mission_ids=list(mission_ids))]
+
+    def ancestors(self, mission_ids: Sequence[str]) -> list[str]:
+        """Return these missions and all above them."""
+        return [row[0] for row in self._fetch("ancestor_rows", mission_ids=list(mission_ids))]
+
+    def open_traces(self, at: datetime, limit: int) -> list[str]:
+        """Return traces in which something should be looked at again."""
+        return [row[0] for row in self._fetch("open_trace_rows", at=at, limit=limit)]
+
+    def waiting_spans(self) -> int:
+        """Count the spans that wait."""
+        return int(self._fetch("waiting_span_count")[0][0])
+
+    def forget_known_spans(self, before: datetime) -> None:
+        """Forget the spans of traces that came before a moment and are settled."""
+        self._fetch("forget_known_spans", before=before)
 
     def totals(self) -> Totals:
         """Return the totals over all missions."""

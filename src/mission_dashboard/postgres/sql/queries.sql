@@ -195,6 +195,27 @@ spanned AS (
         attributes = excluded.attributes,
         committed_in = excluded.committed_in,
         number = excluded.number
+),
+kept AS (
+    INSERT INTO otlp_spans (
+        trace_id, span_id, parent_id, parent_is_remote, received_at, look_at, mission_id, is_agent, is_genai, uses, span
+    )
+    SELECT
+        trace_id, span_id, parent_id, parent_is_remote, received_at, look_at, mission_id, is_agent, is_genai, uses, span
+    FROM json_to_recordset(:kept::json) AS o (
+        trace_id text, span_id text, parent_id text, parent_is_remote boolean, received_at timestamptz,
+        look_at timestamptz, mission_id text, is_agent boolean, is_genai boolean, uses boolean, span jsonb
+    )
+    ON CONFLICT (trace_id, span_id)
+    DO UPDATE SET
+        look_at = excluded.look_at,
+        mission_id = excluded.mission_id,
+        uses = excluded.uses,
+        span = CASE
+            WHEN excluded.mission_id IS NULL AND excluded.look_at IS NOT NULL
+                THEN coalesce(otlp_spans.span, excluded.span) END
+    -- What is settled stays so, whoever saw it open before.
+    WHERE otlp_spans.look_at IS NOT NULL
 )
 SELECT
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
@@ -498,6 +519,89 @@ SELECT
 FROM (SELECT id, depth FROM below LIMIT :limit) AS b
 JOIN missions AS m ON m.id = b.id
 ORDER BY b.depth, m.created_at, m.id;
+
+-- name: known_span_rows
+-- These spans, all of these traces that are open, and the parents of those.
+WITH open AS (
+    SELECT *
+    FROM otlp_spans
+    WHERE trace_id = ANY(:trace_ids)
+        AND look_at IS NOT NULL
+),
+wanted AS (
+    SELECT trace_id, span_id
+    FROM open
+    UNION
+    SELECT trace_id, parent_id
+    FROM open
+    WHERE parent_id IS NOT NULL
+    UNION
+    SELECT trace_id, span_id
+    FROM json_to_recordset(:keys::json) AS k (trace_id text, span_id text)
+)
+SELECT
+    trace_id, span_id, parent_id, parent_is_remote, received_at, is_agent, is_genai, uses, mission_id, look_at
+FROM wanted
+JOIN otlp_spans USING (trace_id, span_id);
+
+-- name: kept_span_rows
+-- The spans themselves, of those that wait for their mission.
+SELECT trace_id, span_id, span
+FROM json_to_recordset(:keys::json) AS k (trace_id text, span_id text)
+JOIN otlp_spans USING (trace_id, span_id)
+WHERE span IS NOT NULL;
+
+-- name: span_use_rows
+-- What the spans of these missions used, by model.
+SELECT
+    mission_id, model,
+    coalesce(sum((usage ->> 'input_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'cached_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'output_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'reasoning_tokens')::bigint), 0)::bigint,
+    sum(cost::text::numeric)::double precision,
+    count(usage)
+FROM mission_spans
+WHERE mission_id = ANY(:mission_ids)
+    AND (usage IS NOT NULL OR cost IS NOT NULL)
+GROUP BY mission_id, model
+ORDER BY mission_id, model;
+
+-- name: ancestor_rows
+-- The missions above these. A loop is not followed.
+WITH RECURSIVE above AS (
+    SELECT id, parent_id
+    FROM missions
+    WHERE id = ANY(:mission_ids)
+    UNION
+    SELECT missions.id, missions.parent_id
+    FROM above
+    JOIN missions ON missions.id = above.parent_id
+)
+SELECT id
+FROM above
+LIMIT 1000;
+
+-- name: open_trace_rows
+-- The traces in which something is open that should be looked at again.
+SELECT trace_id
+FROM otlp_spans
+WHERE look_at <= :at
+GROUP BY trace_id
+ORDER BY min(look_at)
+LIMIT :limit;
+
+-- name: waiting_span_count
+-- How many spans wait.
+SELECT count(*)
+FROM otlp_spans
+WHERE look_at IS NOT NULL;
+
+-- name: forget_known_spans!
+-- Of traces that ended long ago nothing needs to be known any more.
+DELETE FROM otlp_spans
+WHERE received_at < :before
+    AND look_at IS NULL;
 
 -- name: server_version
 -- The version of the PostgreSQL server.

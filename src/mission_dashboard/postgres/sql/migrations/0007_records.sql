@@ -39,20 +39,25 @@ CREATE TABLE mission_spans (
 -- Serves reading a mission's spans from a cursor on.
 CREATE INDEX mission_spans_in_order ON mission_spans (mission_id, committed_in, number);
 
--- One row for each span of a trace: which mission it belongs to, and the span itself while that is not known.
+-- One row for each span of an OpenTelemetry trace, for a while: which mission it belongs to, and the span itself while
+-- that is not known. look_at is set while something about it is open.
 CREATE TABLE otlp_spans (
-    trace_id    text COLLATE "C" NOT NULL,
-    span_id     text COLLATE "C" NOT NULL,
-    parent_id   text COLLATE "C",
-    received_at timestamptz NOT NULL,
-    due_at      timestamptz,
-    mission_id  text COLLATE "C",
-    is_mission  boolean NOT NULL,
-    counts      boolean NOT NULL,
-    span        jsonb,
+    trace_id         text COLLATE "C" NOT NULL,
+    span_id          text COLLATE "C" NOT NULL,
+    parent_id        text COLLATE "C",
+    parent_is_remote boolean NOT NULL,
+    received_at      timestamptz NOT NULL,
+    look_at          timestamptz,
+    mission_id       text COLLATE "C",
+    is_agent         boolean NOT NULL,
+    is_genai         boolean NOT NULL,
+    uses             boolean NOT NULL,
+    span             jsonb,
     PRIMARY KEY (trace_id, span_id)
 );
--- Serves the look at spans that waited long enough.
-CREATE INDEX otlp_spans_waiting ON otlp_spans (due_at) WHERE due_at IS NOT NULL;
+-- Serves the next export of the same trace.
+CREATE INDEX otlp_spans_open_of_trace ON otlp_spans (trace_id) WHERE look_at IS NOT NULL;
+-- Serves the look at what is open.
+CREATE INDEX otlp_spans_open ON otlp_spans (look_at) WHERE look_at IS NOT NULL;
 -- Serves forgetting.
 CREATE INDEX otlp_spans_by_age ON otlp_spans (received_at);
