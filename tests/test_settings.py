@@ -25,6 +25,7 @@ BAD = {
     "MISSION_DASHBOARD_ASYNC_MODE": ("asyncio",),
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
+    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import orjson
 
+from mission_dashboard.costs import Prices, priced
 from mission_dashboard.errors import IdempotencyConflict, InvalidValue, MissionNotFound, VersionMismatch
 from mission_dashboard.events import EVENT_OF_MOVE, EventType, MissionEvent, event_between
 from mission_dashboard.metrics import Delta
@@ -35,6 +36,7 @@ class Stage:
     """Idempotency key to the digest of its request and the id of its mission."""
     now: datetime
     new_id: Callable[[], str]
+    prices: Prices | None = None
     staged: dict[str, Mission] = field(default_factory=dict)
     events: list[tuple[MissionEvent, Mission]] = field(default_factory=list)
     new_keys: list[NewKey] = field(default_factory=list)
@@ -51,11 +53,18 @@ class Stage:
             raise MissionNotFound(mission_id)
         return mission
 
-    def put(self, before: Mission | None, after: Mission, event_type: EventType) -> Mission:
-        """Stage a change together with its event and what it counts."""
+    def put(
+        self, before: Mission | None, after: Mission, event_type: EventType, counted_at: datetime | None = None
+    ) -> Mission:
+        """Stage a change, with its cost computed, together with its event and what it counts.
+
+        What it adds is counted in the minute of ``counted_at``; ``None`` is now.
+        """
+        if self.prices is not None:
+            after = priced(before, after, self.prices)
         self.staged[after.id] = after
         self.events.append((event_between(before, after, event_type), after))
-        self.delta.add(before, after)
+        self.delta.add(before, after, counted_at)
         return after
 
     def batch(self) -> Batch:

@@ -51,6 +51,8 @@ class Settings:
     async_mode: str
     log_level: str
     log_dir: Path
+    prices: Path | None
+    """The price file; ``None``: prices.toml in the data folder, if it is there."""
 
     @property
     def is_production(self) -> bool:
@@ -107,6 +109,14 @@ def _path(text: str) -> Path:
     return Path(_filled(text)).expanduser().absolute()
 
 
+def _file_or_none(text: str) -> Path | None:
+    if not text:
+        return None
+    if not _path(text).is_file():
+        raise ValueError("must name a file that exists")
+    return _path(text)
+
+
 # README's table of settings is compared with this one by a test.
 SETTINGS: Mapping[str, Setting] = {
     "port": Setting("MISSION_DASHBOARD_PORT", "5002", "TCP port of the page and the API", _port),
@@ -139,6 +149,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "log_level": Setting("MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)),
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
+    "prices": Setting(
+        "MISSION_DASHBOARD_PRICES", "", "price file for models; unset: prices.toml in the data folder", _file_or_none
+    ),
 }
 
 

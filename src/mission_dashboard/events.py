@@ -20,6 +20,7 @@ class EventType(str, Enum):
     COMPLETED = "mission_completed"
     FAILED = "mission_failed"
     CANCELLED = "mission_cancelled"
+    REPRICED = "mission_repriced"
 
 
 EVENT_OF_MOVE: Mapping[Move, EventType] = {
@@ -43,6 +44,7 @@ RECORDED = (
     "input_tokens",
     "output_tokens",
     "cost_estimate",
+    "cost_computed",
     "error_message",
     "parent_id",
     "retry_of",

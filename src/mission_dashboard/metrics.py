@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mission_dashboard.missions import Mission, MissionStatus
+from mission_dashboard.spend import Spends, count_spend
 
 
 class Facet(NamedTuple):
@@ -53,16 +54,18 @@ class Delta:
     cost: Decimal = Decimal(0)
     duration: float = 0.0
     ran: int = 0
+    spend: Spends = field(default_factory=dict)
 
-    def add(self, before: Mission | None, after: Mission) -> None:
-        """Count one change from ``before`` (``None`` at creation) to ``after``."""
+    def add(self, before: Mission | None, after: Mission, at: datetime | None = None) -> None:
+        """Count one change from ``before`` (``None`` at creation) to ``after``, in the minute of ``at`` or of now."""
+        count_spend(self.spend, before, after)
         if before is None or not _is_counted_alike(before, after):
             self._count_facets(before, after)
         tokens = (after.tokens_used or 0) - ((before.tokens_used or 0) if before else 0)
         cost = _cost_step(before, after)
         self.tokens += tokens
         self.cost += cost
-        minute = self.minutes.setdefault(after.updated_at.replace(second=0, microsecond=0), Minute())
+        minute = self.minutes.setdefault((at or after.updated_at).replace(second=0, microsecond=0), Minute())
         minute.tokens += tokens
         minute.cost += cost
         if before is None:

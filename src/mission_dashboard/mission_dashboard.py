@@ -45,10 +45,12 @@ class Application:
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
         from mission_dashboard.mission_tracker import MissionTracker
+        from mission_dashboard.prices import book_for
 
+        prices = book_for(self.settings)
         dsn = self.settings.postgres_dsn or self._start_embedded()
         try:
-            self.tracker = MissionTracker.connect(dsn)
+            self.tracker = MissionTracker.connect(dsn, prices=prices)
         except StoreUnavailable as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
@@ -83,6 +85,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_socketio import SocketIO
 
     from mission_dashboard.web.api import make_api
+    from mission_dashboard.web.costs import make_costs
     from mission_dashboard.web.docs import make_docs
     from mission_dashboard.web.errors import register_errors
     from mission_dashboard.web.health import make_health
@@ -115,6 +118,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     limits = make_limits(app, settings)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
+    app.register_blueprint(make_costs(tracker, limits.api))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_docs(app))
     app.register_blueprint(make_pages(app, ROOT / "static"))

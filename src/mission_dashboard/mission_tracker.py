@@ -21,6 +21,7 @@ from uuid_utils import uuid7
 
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
 from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry, Stage
+from mission_dashboard.costs import Prices
 from mission_dashboard.cursors import Cursor, parse_cursor
 from mission_dashboard.errors import (
     MissionDashboardError,
@@ -32,6 +33,7 @@ from mission_dashboard.errors import (
 from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.metrics import Metrics, Point, Totals
 from mission_dashboard.missions import Mission, Move
+from mission_dashboard.prices import PriceBook
 from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
 from mission_dashboard.reports import (
@@ -43,7 +45,8 @@ from mission_dashboard.reports import (
     StartReport,
     understand,
 )
-from mission_dashboard.store import Store
+from mission_dashboard.spend import Spend, SpendKey
+from mission_dashboard.store import Priceable, Store
 from mission_dashboard.writer import Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
@@ -81,8 +84,15 @@ class Snapshot:
 class MissionTracker:
     """All missions: commands that change them, queries that read them, and subscriptions to the changes."""
 
-    def __init__(self, store: Store, clock: Clock = utc_now, new_id: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock = utc_now,
+        new_id: Callable[[], str] | None = None,
+        prices: Prices | None = None,
+    ) -> None:
         self._store = store
+        self.prices: Prices = prices or PriceBook()
         self._clock = clock
         self._new_id = new_id or (lambda: str(uuid7()))
         self._memory = threading.RLock()
@@ -96,11 +106,11 @@ class MissionTracker:
         self._closed = threading.Event()
 
     @classmethod
-    def connect(cls, dsn: str) -> MissionTracker:
+    def connect(cls, dsn: str, prices: Prices | None = None) -> MissionTracker:
         """Open a tracker on the PostgreSQL server behind ``dsn``, migrating its database where needed."""
         from mission_dashboard.postgres.store import PostgresStore
 
-        tracker = cls(PostgresStore(dsn))
+        tracker = cls(PostgresStore(dsn), prices=prices)
         tracker.open()
         return tracker
 
@@ -253,6 +263,17 @@ class MissionTracker:
             running -= point.running
         return points[::-1]
 
+    def spend(self, days: int, limit: int) -> tuple[Sequence[tuple[SpendKey, Spend]], Spend]:
+        """Return what each model used and cost in missions that started in the last days, today's included, and all."""
+        since = self._clock().date() - timedelta(days=days - 1)
+        self._require_up()
+        return self._store.spend(since, limit), self._store.total_spend(since)
+
+    def priceable(self, wanted: Priceable, after_id: str, limit: int) -> Sequence[Mission]:
+        """Return the next missions whose cost follows from prices, in the order of their ids."""
+        self._require_up()
+        return self._store.priceable(wanted, after_id, limit)
+
     def events(self, mission_id: str, after: int = 0, limit: int = 200) -> Sequence[MissionEvent]:
         """Return one mission's history after a version, oldest first."""
         mission = self.get(mission_id)
@@ -349,7 +370,7 @@ class MissionTracker:
         if missing := ids - known.keys():
             known.update((mission.id, mission) for mission in self._store.missions(sorted(missing)))
         used = {stored.key: (stored.digest, stored.mission_id) for stored in keys.values()}
-        return Stage(known, used, self._clock(), self._new_id)
+        return Stage(known, used, self._clock(), self._new_id, self.prices)
 
     def _commit_to_memory(self, stage: Stage, horizon: int) -> None:
         with self._memory:

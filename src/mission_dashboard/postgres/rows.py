@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import orjson
 from mission_dashboard.events import EventType, MissionEvent
 from mission_dashboard.metrics import Delta
 from mission_dashboard.missions import Budget, Mission, MissionPriority, MissionStatus
+from mission_dashboard.usage import ModelUsage
 
 Row = Sequence[Any]
 
@@ -26,6 +28,10 @@ COLUMNS = (
     "version",
     "started_at",
     "completed_at",
+    "usage",
+    "cost_reported",
+    "cost_computed",
+    "unpriced_models",
     "duration",
     "progress",
     "error_message",
@@ -51,6 +57,10 @@ WRITTEN_AT_EACH_MOVE = (
     "version",
     "started_at",
     "completed_at",
+    "usage",
+    "cost_reported",
+    "cost_computed",
+    "unpriced_models",
     "duration",
     "progress",
     "error_message",
@@ -73,6 +83,12 @@ def mission_of(row: Row) -> Mission:
     values["priority"] = MissionPriority(values["priority"])
     if values["budget"] is not None:
         values["budget"] = Budget(**values["budget"])
+    if values["usage"] is not None:
+        values["usage"] = {model: ModelUsage(**used) for model, used in values["usage"].items()}
+    values["unpriced_models"] = tuple(values["unpriced_models"] or ())
+    if values["cost_reported"] is None and values["cost_computed"] is None:
+        # From before costs were computed: what there was had been reported.
+        values["cost_reported"] = values["cost_estimate"]
     return Mission(**values)
 
 
@@ -85,6 +101,7 @@ def created_row(mission: Mission) -> dict[str, Any]:
     """Return all of a new mission."""
     row = {name: getattr(mission, name) for name in COLUMNS}
     row["mission_type"] = mission.type
+    row["unpriced_models"] = mission.unpriced_models or None
     return row
 
 
@@ -92,6 +109,7 @@ def moved_row(before: Mission, after: Mission) -> dict[str, Any]:
     """Return what every move may change, and the version it starts from."""
     row = {name: getattr(after, name) for name in WRITTEN_AT_EACH_MOVE}
     row["old_version"] = before.version
+    row["unpriced_models"] = after.unpriced_models or None
     return row
 
 
@@ -125,7 +143,8 @@ def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
         for at, minute in sorted(delta.minutes.items())
     ]
     totals = [{"tokens": delta.tokens, "cost": delta.cost, "duration": delta.duration, "ran": delta.ran}]
-    return {"facets": facets, "minutes": minutes, "totals": totals}
+    spend = [{"day": day, "model": model, **asdict(part)} for (day, model), part in sorted(delta.spend.items()) if part]
+    return {"facets": facets, "minutes": minutes, "totals": totals, "spend": spend}
 
 
 def as_json(rows: Sequence[Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ from mission_dashboard.postgres.rows import (
     rewritten_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
-from mission_dashboard.store import Batch, StoredKey
+from mission_dashboard.spend import Spend, SpendKey
+from mission_dashboard.store import Batch, Priceable, StoredKey
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ BATCH_PARAMETERS = {
     "facets": "json",
     "totals": "json",
     "minutes": "json",
+    "spend": "json",
     "keys": "json",
     "shard": "smallint",
 }
@@ -243,6 +245,20 @@ class PostgresStore:
                 "minute_rows", since=since
             )
         ]
+
+    def spend(self, since: date, limit: int) -> list[tuple[SpendKey, Spend]]:
+        """Return what each model used and cost on each day since one, the newest and dearest first."""
+        return [(SpendKey(*row[:2]), Spend(*row[2:])) for row in self._fetch("spend_rows", since=since, limit=limit)]
+
+    def total_spend(self, since: date) -> Spend:
+        """Return what all models used and cost since a day."""
+        return Spend(*self._fetch("spend_total", since=since)[0])
+
+    def priceable(self, wanted: Priceable, after_id: str, limit: int) -> list[Mission]:
+        """Return the next missions whose cost follows from prices, in the order of their ids."""
+        parameters = {"after_id": after_id, "since": wanted.since, "model": wanted.model, "limit": limit}
+        rows = self._pool.run(self._sql["priceable_rows"], parameters, SLOW_STATEMENT_TIMEOUT_S)
+        return [mission_of(row) for row in rows]
 
     def duration_percentiles(self, since: datetime) -> tuple[float, float] | None:
         """Return median and 95th percentile, in seconds, of missions that finished since a moment."""
