@@ -26,6 +26,9 @@ _basis = attrgetter(
 class Prices(Protocol):
     """What a price book can tell."""
 
+    def refresh(self) -> None:
+        """Read again what may have changed; raise `WrongPriceFile`."""
+
     def cost(self, model: str, usage: ModelUsage, at: datetime) -> Decimal | None: ...
 
 

@@ -199,6 +199,8 @@ class PriceBook:
         self._rows: dict[str, tuple[Row, ...]] = {}
         """The rows about each model that was asked for; renewed together with the file."""
         self._seen: tuple[int, int, int] | None = None
+        self._wrong: WrongPriceFile | None = None
+        self._told = ""
         self._look_at = 0.0
         self._catalogued: dict[str, Callable[[datetime], Rates | None] | None] = {}
 
@@ -242,25 +244,30 @@ class PriceBook:
             try:
                 status = self._path.stat()
                 stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-                if stamp == self._seen:
-                    return
-                self._seen = stamp
-                self._use(parse_price_file(_read(self._path)))
+                if stamp != self._seen:
+                    self._seen, self._wrong = stamp, None
+                    self._use(parse_price_file(_read(self._path)))
             except FileNotFoundError:
+                self._seen, self._wrong = None, None
                 self._use(PriceFile())
-                self._seen = None
+            except WrongPriceFile as error:
+                self._wrong = error
             except OSError as error:
-                raise WrongPriceFile(f"It cannot be read: {error.strerror}.") from error
+                self._seen, self._wrong = None, WrongPriceFile(f"It cannot be read: {error.strerror}.")
+            if self._wrong is not None:
+                raise self._wrong
 
     def _look(self) -> None:
-        before = self._file
+        before, wrong = self._file, ""
         try:
             self.refresh()
         except WrongPriceFile as error:
-            logger.error("the price file %s is wrong, the prices read before stay: %s", self._path, error)
-        else:
-            if self._file is not before and self._file != before:
-                logger.info("the price file %s was read anew: %d rows", self._path, len(self._file.rows))
+            wrong = str(error)
+        if wrong and wrong != self._told:
+            logger.error("the price file %s is wrong, the prices read before stay: %s", self._path, wrong)
+        elif self._file is not before:
+            logger.info("the price file %s was read anew: %d rows", self._path, len(self._file.rows))
+        self._told = wrong
 
     def _use(self, file: PriceFile) -> None:
         if file != self._file:

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mission_dashboard.commands import Outcome, Stage
 from mission_dashboard.costs import computed
-from mission_dashboard.errors import MissionDashboardError, StartupError
+from mission_dashboard.errors import InvalidValue, MissionDashboardError, StartupError
 from mission_dashboard.events import EventType
 from mission_dashboard.missions import Mission
+from mission_dashboard.prices import WrongPriceFile
 from mission_dashboard.store import Priceable
 
 if TYPE_CHECKING:
@@ -145,7 +146,14 @@ def parse_wanted(since: str | None, model: str | None) -> Priceable:
 
 
 def reprice_page(tracker: MissionTracker, wanted: Priceable, after_id: str, *, dry_run: bool) -> Repriced:
-    """Compute the next missions' costs anew; write what changes, in small batches, unless it is a dry run."""
+    """Compute the next missions' costs anew; write what changes, in small batches, unless it is a dry run.
+
+    Raises `InvalidValue` where the price file is wrong: old prices would not be what was asked for.
+    """
+    try:
+        tracker.prices.refresh()
+    except WrongPriceFile as error:
+        raise InvalidValue.of("prices", f"the price file is wrong, nothing was computed. {error}") from error
     missions = tracker.priceable(wanted, after_id, PAGE)
     pairs = [(mission, computed(mission, tracker.prices)) for mission in missions]
     if not dry_run:
