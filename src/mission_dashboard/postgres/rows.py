@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from mission_dashboard.events import EventType, MissionEvent
 from mission_dashboard.metrics import Delta
-from mission_dashboard.missions import Budget, Mission, MissionPriority, MissionStatus
+from mission_dashboard.missions import (
+    Budget,
+    BudgetState,
+    Cause,
+    Control,
+    Mission,
+    MissionPriority,
+    MissionStatus,
+    Question,
+    QuestionState,
+    Receipt,
+)
 from mission_dashboard.usage import ModelUsage
 
 Row = Sequence[Any]
@@ -47,9 +60,16 @@ COLUMNS = (
     "input_tokens",
     "output_tokens",
     "heartbeat_at",
+    "moved_at",
     "budget",
+    "budget_state",
+    "control",
+    "receipt",
+    "question",
+    "stalled_reason",
     "finish_digest",
 )
+COST_COLUMNS = ("usage", "cost_reported", "cost_computed", "unpriced_models")
 WRITTEN_AT_EACH_MOVE = (
     "id",
     "status",
@@ -57,10 +77,6 @@ WRITTEN_AT_EACH_MOVE = (
     "version",
     "started_at",
     "completed_at",
-    "usage",
-    "cost_reported",
-    "cost_computed",
-    "unpriced_models",
     "duration",
     "progress",
     "error_message",
@@ -72,8 +88,13 @@ WRITTEN_AT_EACH_MOVE = (
     "input_tokens",
     "output_tokens",
     "heartbeat_at",
+    "moved_at",
+    "stalled_reason",
     "finish_digest",
 )
+SELDOM_WRITTEN = ("result", "metadata", "budget_state", "control", "receipt", "question")
+_moving = attrgetter(*WRITTEN_AT_EACH_MOVE)
+_seldom = attrgetter(*SELDOM_WRITTEN)
 
 
 def mission_of(row: Row) -> Mission:
@@ -87,9 +108,36 @@ def mission_of(row: Row) -> Mission:
         values["usage"] = {model: ModelUsage(**used) for model, used in values["usage"].items()}
     values["unpriced_models"] = tuple(values["unpriced_models"] or ())
     if values["cost_reported"] is None and values["cost_computed"] is None:
-        # From before costs were computed: what there was had been reported.
+        # Stored once only, also before costs were computed.
         values["cost_reported"] = values["cost_estimate"]
+    if values["budget_state"] is not None:
+        values["budget_state"] = BudgetState(values["budget_state"])
+    if values["control"] is not None:
+        values["control"] = Control(values["control"])
+    if values["receipt"] is not None:
+        values["receipt"] = _receipt_of(values["receipt"])
+    if values["question"] is not None:
+        values["question"] = question_of(values["question"])
     return Mission(**values)
+
+
+def _receipt_of(stored: dict[str, Any]) -> Receipt:
+    return Receipt(**{**_with_times(stored), "cause": Cause(stored["cause"])})
+
+
+def question_of(stored: dict[str, Any]) -> Question:
+    """Build a question from its JSON object."""
+    options = stored["options"]
+    values = {**_with_times(stored), "options": options and tuple(options), "state": QuestionState(stored["state"])}
+    return Question(**values)
+
+
+def _with_times(stored: dict[str, Any]) -> dict[str, Any]:
+    """Turn the times of a JSON object into such; they are named alike."""
+    return {
+        name: datetime.fromisoformat(value) if value and name.endswith(("_at", "deadline")) else value
+        for name, value in stored.items()
+    }
 
 
 def event_of(row: Row) -> MissionEvent:
@@ -99,34 +147,52 @@ def event_of(row: Row) -> MissionEvent:
 
 def created_row(mission: Mission) -> dict[str, Any]:
     """Return all of a new mission."""
-    row = {name: getattr(mission, name) for name in COLUMNS}
+    row = {name: getattr(mission, name) for name in COLUMNS if name not in COST_COLUMNS}
     row["mission_type"] = mission.type
-    row["unpriced_models"] = mission.unpriced_models or None
+    row.update(_cost_row(mission))
     return row
+
+
+def _cost_row(mission: Mission) -> dict[str, Any]:
+    """Return usage and costs; what is left out is stored as NULL. A reported cost is kept apart beside a computed."""
+    if mission.usage is None and mission.cost_computed is None:
+        return {"unpriced_models": mission.unpriced_models} if mission.unpriced_models else {}
+    return {
+        "usage": mission.usage,
+        "cost_reported": mission.cost_reported,
+        "cost_computed": mission.cost_computed,
+        "unpriced_models": mission.unpriced_models or None,
+    }
 
 
 def moved_row(before: Mission, after: Mission) -> dict[str, Any]:
     """Return what every move may change, and the version it starts from."""
-    row = {name: getattr(after, name) for name in WRITTEN_AT_EACH_MOVE}
+    row = dict(zip(WRITTEN_AT_EACH_MOVE, _moving(after), strict=True))
     row["old_version"] = before.version
-    row["unpriced_models"] = after.unpriced_models or None
+    row.update(_cost_row(after))
     return row
 
 
 def rewritten_row(before: Mission, after: Mission) -> dict[str, Any]:
-    """Return a move that changed the mission's large values too."""
+    """Return a move that changed what moves seldom change too."""
     row = moved_row(before, after)
-    row.update(result=after.result, metadata=after.metadata, mission_type=after.type)
+    row.update(zip(SELDOM_WRITTEN, _seldom(after), strict=True))
+    row["mission_type"] = after.type
     return row
 
 
-def has_new_large_values(before: Mission, after: Mission) -> bool:
-    """Whether result or metadata were said anew."""
-    return before.result is not after.result or before.metadata is not after.metadata
+def has_new_seldom_values(before: Mission, after: Mission) -> bool:
+    """Whether large values were said anew, or the mission was steered."""
+    return bool(_seldom(before) != _seldom(after))
+
+
+def touched_row(mission: Mission) -> dict[str, Any]:
+    """Return a sign of life."""
+    return {"id": mission.id, "heartbeat_at": mission.heartbeat_at}
 
 
 def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
-    """Return what a batch adds to the three counter tables."""
+    """Return what a batch adds to the counter tables."""
     facets = [{**facet._asdict(), "missions": count} for facet, count in sorted(delta.facets.items()) if count]
     minutes = [
         {
@@ -144,7 +210,11 @@ def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
     ]
     totals = [{"tokens": delta.tokens, "cost": delta.cost, "duration": delta.duration, "ran": delta.ran}]
     spend = [{"day": day, "model": model, **asdict(part)} for (day, model), part in sorted(delta.spend.items()) if part]
-    return {"facets": facets, "minutes": minutes, "totals": totals, "spend": spend}
+    days = [
+        {"day": day, "agent_type": agent_type, "tokens": used.tokens, "cost": used.cost}
+        for (day, agent_type), used in sorted(delta.days.items())
+    ]
+    return {"facets": facets, "minutes": minutes, "totals": totals, "days": days, "spend": spend}
 
 
 def as_json(rows: Sequence[Any]) -> str:
