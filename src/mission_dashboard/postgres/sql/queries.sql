@@ -285,6 +285,7 @@ WHERE status = 'running'
 UNION ALL
 SELECT
     id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    usage, cost_reported, cost_computed, unpriced_models,
     duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
     cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
     budget_state, control, receipt, question, stalled_reason, finish_digest
