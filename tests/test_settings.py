@@ -28,6 +28,7 @@ BAD = {
     "MISSION_DASHBOARD_CONFIRM_WITHIN": ("off", "0"),
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
+    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
 }
 
 

@@ -52,6 +52,8 @@ class Settings:
     async_mode: str
     log_level: str
     log_dir: Path
+    prices: Path | None
+    """The price file; ``None``: prices.toml in the data folder, if it is there."""
     stall_after: Mapping[str, timedelta]
     """By mission type; the empty type is for all others."""
     lost_after: timedelta | None
@@ -110,6 +112,14 @@ def _filled(text: str) -> str:
 
 def _path(text: str) -> Path:
     return Path(_filled(text)).expanduser().absolute()
+
+
+def _file_or_none(text: str) -> Path | None:
+    if not text:
+        return None
+    if not _path(text).is_file():
+        raise ValueError("must name a file that exists")
+    return _path(text)
 
 
 MAX_SPAN_S = 366 * 24 * 3600.0
@@ -188,6 +198,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "log_level": Setting("MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)),
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
+    "prices": Setting(
+        "MISSION_DASHBOARD_PRICES", "", "price file for models; unset: prices.toml in the data folder", _file_or_none
+    ),
 }
 
 
