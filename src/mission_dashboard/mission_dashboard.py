@@ -133,8 +133,8 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_ping(tracker, limits.report))
     app.register_blueprint(make_costs(tracker, limits.api))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
-    app.register_blueprint(make_docs(app))
-    app.register_blueprint(make_pages(app, ROOT / "static"))
+    app.register_blueprint(make_docs(app, settings.static_url))
+    app.register_blueprint(make_pages(app, ROOT / "static", settings.static_url))
     if settings.cors_origins:
         exposed = ["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"]
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)
