@@ -34,6 +34,9 @@ DOMAIN = (
     "errors",
     "cursors",
     "store",
+    "records",
+    "recording",
+    "tree",
 )
 
 
