@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from mission_dashboard.control import DayBudget, Rules
@@ -15,6 +15,7 @@ from mission_dashboard.missions import Mission, Question
 from mission_dashboard.otlp.known import Kept, Key, Known, Use
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.records import LogLine, RecordPage, Span
+from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.tree import Tree
 
 
@@ -60,6 +61,14 @@ class Batch:
     kept: Sequence[Kept] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Priceable:
+    """Which missions to price anew: those that started since a moment, and those of a model; ``None`` is any."""
+
+    since: datetime | None = None
+    model: str | None = None
+
+
 class Store(Protocol):
     """Where missions are kept. Every method raises `StoreUnavailable` while the store does not answer."""
 
@@ -98,6 +107,9 @@ class Store(Protocol):
     def put_day_budget(self, budget: DayBudget) -> None: ...
     def drop_day_budget(self, name: str) -> bool: ...
     def minutes(self, since: datetime) -> list[Point]: ...
+    def spend(self, since: date, limit: int) -> list[tuple[SpendKey, Spend]]: ...
+    def total_spend(self, since: date) -> Spend: ...
+    def priceable(self, wanted: Priceable, after_id: str, limit: int) -> list[Mission]: ...
     def duration_percentiles(self, since: datetime) -> tuple[float, float] | None: ...
     def snapshot_metrics(self, at: datetime, metrics: Metrics) -> None: ...
     def page(self, query: Query, limit: int) -> list[Mission]: ...
