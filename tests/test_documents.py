@@ -37,6 +37,13 @@ DOMAIN = (
     "records",
     "recording",
     "tree",
+    "otlp/known",
+    "otlp/names",
+    "otlp/decode",
+    "otlp/translate",
+    "otlp/traces",
+    "otlp/importing",
+    "otlp/intake",
 )
 
 

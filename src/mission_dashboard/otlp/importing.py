@@ -44,7 +44,7 @@ class ImportTraces:
 
     @property
     def weight(self) -> int:
-        return weight_of(len(self.plan.attached) + len(self.plan.known), 0) + 3 * len(self.plan.missions)
+        return weight_of(5 * len(self.plan.known), 0) + 3 * len(self.plan.missions)
 
     def apply(self, stage: Stage) -> None:
         """Stage all of it."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mission_dashboard.errors import QueueFull, StoreUnavailable
@@ -14,13 +14,15 @@ from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.otlp.decode import Export, WrongSpan
 from mission_dashboard.otlp.importing import CountUse, ImportTraces
 from mission_dashboard.otlp.known import Key, Known, Use
-from mission_dashboard.otlp.traces import Plan, known_of, plan
+from mission_dashboard.otlp.traces import Attached, Plan, known_of, plan
 from mission_dashboard.otlp.translate import Traced, from_json, translate
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
-"""How many spans are written in one commit."""
+"""How many spans of an export are looked at together."""
+PART = 200
+"""How many spans are written in one commit; each may have 32 kB of attributes."""
 MAX_WAITING = 100_000
 """How many spans may wait for their missions, of all traces."""
 MAX_WAITING_OF_TRACE = 5_000
@@ -113,17 +115,38 @@ class TraceIntake:
                 taken.reject("Too many spans wait for a parent that has not come.")
 
     def _carry_out(self, planned: Plan, came: Mapping[Key, Traced]) -> None:
-        waited = [one.key for one in planned.attached if one.key not in came]
+        """Write a plan in parts that are each committed alone: what one leaves out waits, or is sent again."""
+        found = {one.key for one in planned.attached}
+        others = {key: known for key, known in planned.known.items() if key not in found}
+        parts = [planned.attached[start : start + PART] for start in range(0, len(planned.attached), PART)] or [[]]
+        for number, attached in enumerate(parts, 1):
+            is_first, is_last = number == 1, number == len(parts)
+            self._write_part(planned, attached, others if is_first else {}, came, with_adoptions=is_last)
+
+    def _write_part(
+        self,
+        planned: Plan,
+        attached: Sequence[Attached],
+        others: Mapping[Key, Known],
+        came: Mapping[Key, Traced],
+        *,
+        with_adoptions: bool,
+    ) -> None:
+        waited = [one.key for one in attached if one.key not in came]
         kept = self._store.kept_spans(waited) if waited else {}
         spans = {**came, **{key: from_json(span) for key, span in kept.items()}}
         # What is gone was settled by another process meanwhile.
-        attached = [one for one in planned.attached if one.key in spans]
-        missions = [new for new in planned.missions if new.key in spans]
-        planned = replace(planned, attached=attached, missions=missions)
-        parents = [parent_id for _, parent_id in planned.adopted]
+        here = {one.key: one for one in attached if one.key in spans}
+        part = Plan(
+            missions=[new for new in planned.missions if new.key in here],
+            attached=list(here.values()),
+            adopted=planned.adopted if with_adoptions else [],
+            known={**others, **{key: planned.known[key] for key in here}},
+        )
+        parents = [parent_id for _, parent_id in part.adopted]
         ancestors = self._store.ancestors(parents) if parents else ()
-        if planned.known or planned.attached:
-            self._tracker.run_errand(ImportTraces(planned, spans, ancestors))
+        if part.known:
+            self._tracker.run_errand(ImportTraces(part, spans, ancestors))
 
     def _count_use(self, mission_ids: set[str], planned: Plan) -> None:
         """Sum up what the missions' spans used, after they are committed: who sums last has seen all of them."""

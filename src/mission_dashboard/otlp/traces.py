@@ -47,11 +47,6 @@ class Plan:
     known: dict[Key, Known] = field(default_factory=dict)
     """The spans of which something is new."""
 
-    @property
-    def waiting(self) -> int:
-        """How many spans wait after it."""
-        return sum(known.is_waiting for known in self.known.values())
-
 
 @dataclass(frozen=True, slots=True)
 class _Home:

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 PROTOBUF = "application/x-protobuf"
 DECODERS: dict[str, Callable[[bytes], Export]] = {PROTOBUF: decode_protobuf, JSON: decode_json}
 MAX_INFLATED_BYTES = 20_000_000
-GZIP = 31
-"""zlib's number for gzip."""
+ENCODINGS = {"gzip": 31, "deflate": 15}
+"""Compressions, and zlib's number for each."""
 # Codes of google.rpc, which the Status in an OTLP error carries.
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 3, 8, 13, 14
 TOO_LARGE = f"The export is larger than {MAX_BODY_BYTES:,} bytes, or {MAX_INFLATED_BYTES:,} uncompressed: send less."
@@ -61,26 +61,26 @@ def _body() -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
         return data
-    if encoding != "gzip":
-        raise WrongType("The Content-Encoding should be gzip, or none.")
-    return inflate(data)
+    if encoding not in ENCODINGS:
+        raise WrongType(f"The Content-Encoding should be {' or '.join(ENCODINGS)}, or none.")
+    return inflate(data, ENCODINGS[encoding])
 
 
-def inflate(data: bytes) -> bytes:
-    """Return what was packed with gzip; stop where it becomes too large, however small it came."""
+def inflate(data: bytes, encoding: int) -> bytes:
+    """Return what was compressed; stop where it becomes too large, however small it came."""
     parts: list[bytes] = []
     left = MAX_INFLATED_BYTES
     while data or not parts:
-        inflater = zlib.decompressobj(GZIP)
+        inflater = zlib.decompressobj(encoding)
         try:
             part = inflater.decompress(data, left + 1)
         except zlib.error as error:
-            raise Undecodable("The body is not valid gzip.") from error
+            raise Undecodable("The compressed body cannot be read.") from error
         left -= len(part)
         if left < 0:
             raise RequestEntityTooLarge
         if not inflater.eof:
-            raise Undecodable("The gzip body ends too early.")
+            raise Undecodable("The compressed body ends too early.")
         parts.append(part)
         data = inflater.unused_data
     return b"".join(parts)

@@ -89,6 +89,7 @@ rewritten AS (
         moved_at = m.moved_at,
         stalled_reason = m.stalled_reason,
         finish_digest = m.finish_digest,
+        parent_id = m.parent_id,
         result = m.result,
         metadata = m.metadata,
         mission_type = m.mission_type,
@@ -103,7 +104,7 @@ rewritten AS (
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
         stalled_reason text, finish_digest text,
-        result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
+        parent_id text, result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
         question jsonb
     )
     WHERE missions.id = m.id
