@@ -6,6 +6,7 @@ The only module that looks at the environment.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ ENVIRONMENTS = ("development", "production")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PERIODS = ("second", "minute", "hour", "day")
 OFF = "off"
+# Goes into the Content-Security-Policy and into addresses, so nothing that means something there may be in it.
+STATIC_URL = re.compile(
+    r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
+)
 SECRET = ("postgres_dsn", "secret_key")
 """Settings whose values are never repeated."""
 
@@ -49,6 +54,7 @@ class Settings:
     rate_limit: str | None
     report_limit: str | None
     cors_origins: tuple[str, ...]
+    static_url: str
     async_mode: str
     log_level: str
     log_dir: Path
@@ -102,6 +108,13 @@ def _origins(text: str) -> tuple[str, ...]:
         if origin != "*" and not origin.startswith(("http://", "https://")):
             raise ValueError("must be a list of origins like https://ops.example.com, separated by commas")
     return origins
+
+
+def _static_url(text: str) -> str:
+    found = STATIC_URL.fullmatch(text)
+    if text and not (found and int(found["port"] or 443) in range(1, 65536)):
+        raise ValueError("must be an address like https://cdn.example.com, without user, query or fragment")
+    return text.rstrip("/")
 
 
 def _filled(text: str) -> str:
@@ -177,6 +190,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "cors_origins": Setting(
         "MISSION_DASHBOARD_CORS_ORIGINS", "", "other origins whose pages may call the API; none: same origin", _origins
+    ),
+    "static_url": Setting(
+        "STATIC_URL", "", "CDN from which browsers load the page's files; none: from here", _static_url
     ),
     "async_mode": Setting(
         "MISSION_DASHBOARD_ASYNC_MODE", "eventlet", "eventlet, gevent or threading", _one_of(*ASYNC_MODES)

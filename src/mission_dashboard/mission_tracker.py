@@ -308,6 +308,12 @@ class MissionTracker:
             running -= point.running
         return points[::-1]
 
+    def newest_ping(self, key: str) -> Mission | None:
+        """Return the newest mission that a script speaks of by this name, if there is one."""
+        self._require_up()
+        found = self._store.newest_ping(key)
+        return found and self.get(found.id)
+
     def spend(self, days: int, limit: int) -> tuple[Sequence[tuple[SpendKey, Spend]], Spend]:
         """Return what each model used and cost in missions that started in the last days, today's included, and all."""
         since = self._clock().date() - timedelta(days=days - 1)

@@ -31,6 +31,7 @@ from mission_dashboard.postgres.connections import (
 )
 from mission_dashboard.postgres.migrate import migrate
 from mission_dashboard.postgres.rows import (
+    COLUMNS,
     as_json,
     created_row,
     delta_rows,
@@ -206,6 +207,11 @@ class PostgresStore:
         """Return the running missions, newest first."""
         return [mission_of(row) for row in self._fetch("running_rows", limit=limit)]
 
+    def newest_ping(self, key: str) -> Mission | None:
+        """Return the newest mission that a script speaks of by this name."""
+        rows = self._fetch("ping_rows", key=key)
+        return mission_of(rows[0]) if rows else None
+
     def finished(self, limit: int) -> list[Mission]:
         """Return the missions that finished last."""
         return [mission_of(row) for row in self._fetch("finished_rows", limit=limit)]
@@ -344,9 +350,15 @@ def _lost_means_unavailable(after: Any = None) -> Iterator[None]:
 
 
 def _read_queries(path: Path) -> dict[str, str]:
+    """Read the statements; ``{columns}`` stands for the columns of a mission, in their order."""
     queries = aiosql.from_path(path, "psycopg2", mandatory_parameters=False)
     names = [name for name in queries.available_queries if not name.endswith("_cursor")]
-    return {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
+    statements = {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
+    columns, page_columns = ", ".join(COLUMNS), ", ".join(f"page.{name}" for name in COLUMNS)
+    return {
+        name: sql.replace("{page_columns}", page_columns).replace("{columns}", columns)
+        for name, sql in statements.items()
+    }
 
 
 def _filter_parameters(filters: Filters) -> dict[str, Any]:

@@ -218,23 +218,13 @@ LIMIT 1;
 
 -- name: mission_rows
 -- The missions with these ids, as far as they exist.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE id = ANY(:ids);
 
 -- name: alive_rows
 -- The newest missions that have not finished.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status IN ('pending', 'running')
 ORDER BY created_at DESC, id DESC
@@ -242,12 +232,7 @@ LIMIT :limit;
 
 -- name: running_rows
 -- All running missions, newest first.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status = 'running'
 ORDER BY created_at DESC, id DESC
@@ -255,12 +240,7 @@ LIMIT :limit;
 
 -- name: finished_rows
 -- The missions that finished last.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE completed_at IS NOT NULL
 ORDER BY completed_at DESC
@@ -268,12 +248,7 @@ LIMIT :limit;
 
 -- name: overdue_rows
 -- The missions of which something may be due; the domain decides what.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status = 'running'
     AND (
@@ -283,12 +258,7 @@ WHERE status = 'running'
         OR (question ->> 'state' = 'open' AND (question ->> 'expires_at')::timestamptz <= :at)
     )
 UNION ALL
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE control = 'cancel_requested'
     AND NOT (receipt ->> 'unconfirmed')::boolean
@@ -320,6 +290,14 @@ DO UPDATE SET agent_type = excluded.agent_type, cost = excluded.cost, tokens = e
 DELETE FROM mission_day_budgets
 WHERE name = :name
 RETURNING name;
+
+-- name: ping_rows
+-- The newest mission that a script speaks of by this name.
+SELECT {columns}
+FROM missions
+WHERE metadata ->> 'ping_key' = :key
+ORDER BY created_at DESC, id DESC
+LIMIT 1;
 
 -- name: key_rows
 -- What these idempotency keys were used for.
@@ -414,12 +392,7 @@ WHERE day >= :since;
 
 -- name: priceable_rows
 -- The next missions, in the order of their ids, whose computed cost follows from tokens and prices.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE id > :after_id
     AND (
@@ -484,20 +457,10 @@ SELECT current_setting('server_version');
 -- One page of missions: the first of each status, merged, so that an index serves it whatever the table's size.
 -- The store fills in {key}, {direction} and {comes_after} from its own table of orders, and {filters} from
 -- the query of that name.
-SELECT
-    id, title, description, page.status, priority, created_at, updated_at, version, started_at, completed_at,
-    usage, cost_reported, cost_computed, unpriced_models,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {page_columns}
 FROM unnest(:statuses) AS wanted (status)
 CROSS JOIN LATERAL (
-    SELECT
-        id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-        usage, cost_reported, cost_computed, unpriced_models,
-        duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-        budget_state, control, receipt, question, stalled_reason, finish_digest, {key} AS sort_key
+    SELECT {columns}, {key} AS sort_key
     FROM missions
     WHERE missions.status = wanted.status
         AND (:after_id IS NULL OR ({key}, id) {comes_after} (:after_key, :after_id))
