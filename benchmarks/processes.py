@@ -138,9 +138,9 @@ def echo_server(mode: str) -> Iterator[int]:
         yield port
 
 
-def drive(port: int, *options: str) -> dict[str, Any]:
-    """Run the load driver to its end and return its report."""
-    command = [sys.executable, "benchmarks/load.py", str(port), *options]
+def drive(port: int, *options: str, driver: str = "load") -> dict[str, Any]:
+    """Run a load driver to its end and return its report."""
+    command = [sys.executable, f"benchmarks/{driver}.py", str(port), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the load driver failed: {done.stderr.strip().splitlines()[-1:]}")

@@ -219,8 +219,35 @@ def measure_memory(mode: str, size: Size) -> list[Figure]:
     ]
 
 
+def measure_batches(mode: str, size: Size) -> list[Figure]:
+    """Progress reports in batches of 1,000, each batch one commit, through one server process."""
+    rates = []
+    with dashboard(mode) as server, viewers(server.port, 20) as audience:
+        drive(server.port, "--seconds=1", driver="batches")
+        for _ in range(size.rounds):
+            report = drive(server.port, f"--seconds={size.seconds}", driver="batches")
+            rates.append(report["per_second"])
+        for mission, version in list(report["versions"].items())[::50]:
+            found = server.get(f"/api/missions/{mission}")["mission"]["version"]
+            if found != version:
+                raise RuntimeError(f"mission {mission} is at version {found}, {version} was acknowledged")
+        lost = ask(audience)["lost"]
+    rate = statistics.median(rates)
+    return [
+        Figure(
+            "progress updates in batches of 1,000, 2 connections, 20 viewers",
+            rate,
+            "updates/s",
+            "at least 15,000",
+            rate >= 15_000,
+            f"{min(rates):,.0f} to {max(rates):,.0f}; viewers lost: {lost}",
+        )
+    ]
+
+
 SCENARIOS: Mapping[str, Callable[[str, Size], list[Figure]]] = {
     "writes": measure_writes,
+    "batches": measure_batches,
     "slow-database": measure_slow_database,
     "push": measure_push,
     "lists": measure_lists,

@@ -278,7 +278,7 @@ class TestMissionDashboardAPI:
         path = created.headers["Location"]
 
         assert created.status_code == 201
-        assert set(body) == {"mission_id", "mission", "message", "timestamp"}
+        assert set(body) == {"mission_id", "mission", "message", "directive", "timestamp"}
         assert body["mission"]["status"] == "pending"
         assert body["mission"]["created_at"].endswith("Z")
         assert client.post(f"{path}/start", json={"agent_type": "CodeAgent"}).status_code == 200

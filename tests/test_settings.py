@@ -23,6 +23,9 @@ BAD = {
     "MISSION_DASHBOARD_REPORT_LIMIT": ("fast",),
     "MISSION_DASHBOARD_CORS_ORIGINS": ("ops.example.com",),
     "MISSION_DASHBOARD_ASYNC_MODE": ("asyncio",),
+    "MISSION_DASHBOARD_STALL_AFTER": ("soon", "0", "nan", "indexing=900", "180, =5"),
+    "MISSION_DASHBOARD_LOST_AFTER": ("never", "-1"),
+    "MISSION_DASHBOARD_CONFIRM_WITHIN": ("off", "0"),
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
 }

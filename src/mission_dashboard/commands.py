@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Protocol
 
 import orjson
 
-from mission_dashboard.errors import IdempotencyConflict, InvalidValue, MissionNotFound, VersionMismatch
+from mission_dashboard import control
+from mission_dashboard.control import DayBudget, Rules
+from mission_dashboard.errors import (
+    IdempotencyConflict,
+    IdTaken,
+    IllegalMove,
+    InvalidValue,
+    MissionNotFound,
+    VersionMismatch,
+)
 from mission_dashboard.events import EVENT_OF_MOVE, EventType, MissionEvent, event_between
 from mission_dashboard.metrics import Delta
-from mission_dashboard.missions import MOVES, Mission, MissionStatus, Move, Report, apply_move, retry_of
+from mission_dashboard.missions import (
+    MOVES,
+    BudgetState,
+    Cause,
+    Mission,
+    MissionStatus,
+    Move,
+    Report,
+    apply_move,
+    retry_of,
+)
 from mission_dashboard.reports import NewMission
 from mission_dashboard.store import Batch, NewKey, Step
 
@@ -26,6 +46,10 @@ class Outcome:
     replayed: bool = False
 
 
+def _nothing_spent(day: date, agent_type: str | None) -> tuple[int, Decimal]:
+    return 0, Decimal(0)
+
+
 @dataclass(slots=True)
 class Stage:
     """The missions as they will be if the batch commits; the commands of one batch see each other's changes."""
@@ -35,14 +59,20 @@ class Stage:
     """Idempotency key to the digest of its request and the id of its mission."""
     now: datetime
     new_id: Callable[[], str]
+    rules: Rules = field(default_factory=Rules)
+    day_budgets: Sequence[DayBudget] = ()
+    spent: Callable[[date, str | None], tuple[int, Decimal]] = _nothing_spent
+    """Tokens and dollars that all missions, or those of one agent, used on a day before this batch."""
     staged: dict[str, Mission] = field(default_factory=dict)
+    touched: dict[str, Mission] = field(default_factory=dict)
+    """Missions of which only a sign of life is new: no event, no version."""
     events: list[tuple[MissionEvent, Mission]] = field(default_factory=list)
     new_keys: list[NewKey] = field(default_factory=list)
     delta: Delta = field(default_factory=Delta)
 
     def find(self, mission_id: str) -> Mission | None:
         """Return the mission as it is on this stage."""
-        return self.staged.get(mission_id) or self.stored.get(mission_id)
+        return self.staged.get(mission_id) or self.touched.get(mission_id) or self.stored.get(mission_id)
 
     def get(self, mission_id: str) -> Mission:
         """Return the mission as it is on this stage; raise `MissionNotFound`."""
@@ -54,9 +84,28 @@ class Stage:
     def put(self, before: Mission | None, after: Mission, event_type: EventType) -> Mission:
         """Stage a change together with its event and what it counts."""
         self.staged[after.id] = after
+        self.touched.pop(after.id, None)
         self.events.append((event_between(before, after, event_type), after))
         self.delta.add(before, after)
         return after
+
+    def touch(self, mission: Mission) -> Mission:
+        """Stage a sign of life."""
+        alive = replace(mission, heartbeat_at=self.now)
+        (self.staged if mission.id in self.staged else self.touched)[mission.id] = alive
+        return alive
+
+    def spent_today(self, agent_type: str | None) -> tuple[int, Decimal]:
+        """Return what was used this day, this batch included."""
+        today = self.now.date()
+        tokens, cost = self.spent(today, agent_type)
+        more_tokens, more_cost = self.delta.spent(today, agent_type)
+        return tokens + more_tokens, cost + more_cost
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.events and not self.touched
 
     def batch(self) -> Batch:
         """Return what is to be written, missions in the order of their ids so that two writers cannot deadlock."""
@@ -65,6 +114,7 @@ class Stage:
             events=[event for event, _ in self.events],
             keys=self.new_keys,
             delta=self.delta,
+            touched=[self.touched[mission_id] for mission_id in sorted(self.touched)],
         )
 
 
@@ -92,7 +142,7 @@ class Create:
 
     @property
     def mission_ids(self) -> Sequence[str]:
-        return [self.new.parent_id] if self.new.parent_id else []
+        return [found for found in (self.new.id, self.new.parent_id) if found]
 
     @property
     def keys(self) -> Sequence[str]:
@@ -102,6 +152,8 @@ class Create:
         digest = _digest("create", self.new.model_dump(mode="json"))
         if self.key and self.key in stage.keys:
             return self._replay(stage, digest)
+        if self.new.id and (existing := stage.find(self.new.id)) is not None:
+            return self._same(existing)
         if self.new.parent_id and stage.find(self.new.parent_id) is None:
             raise InvalidValue.of("parent_id", f"there is no mission with the id {self.new.parent_id!r}.")
         mission = self._build(stage)
@@ -116,9 +168,15 @@ class Create:
             raise IdempotencyConflict(self.key or "")
         return Outcome(stage.get(mission_id), replayed=True)
 
+    def _same(self, existing: Mission) -> Outcome:
+        """Answer a create that was made before under its own id."""
+        if (existing.title, existing.parent_id) != (self.new.title, self.new.parent_id):
+            raise IdTaken(existing.id)
+        return Outcome(existing, replayed=True)
+
     def _build(self, stage: Stage) -> Mission:
         return Mission(
-            id=stage.new_id(),
+            id=self.new.id or stage.new_id(),
             title=self.new.title,
             description=self.new.description,
             status=MissionStatus.PENDING,
@@ -142,6 +200,7 @@ class Advance:
     report: Report
     if_match: tuple[int, ...] | None = None
     keys: Sequence[str] = ()
+    cause: Cause = Cause.PERSON
 
     @property
     def mission_ids(self) -> Sequence[str]:
@@ -152,9 +211,21 @@ class Advance:
         digest = self._finish_digest()
         if digest is not None and mission.is_final and mission.finish_digest == digest:
             return Outcome(mission, replayed=True)
-        _require_version(mission, self.if_match)
-        moved = apply_move(mission, self.move, self.report, stage.now, digest)
-        return Outcome(stage.put(mission, moved, EVENT_OF_MOVE[self.move]))
+        require_version(mission, self.if_match)
+        try:
+            moved = apply_move(
+                mission, self.move, self.report, stage.now, digest, stage.rules.acknowledge_within, self.cause
+            )
+        except IllegalMove as error:
+            self._tell_the_agent(stage, mission, error)
+            raise
+        return Outcome(enforce_budgets(stage, stage.put(mission, moved, EVENT_OF_MOVE[self.move])))
+
+    def _tell_the_agent(self, stage: Stage, mission: Mission, error: IllegalMove) -> None:
+        """Let a refused agent know that its mission was stopped, and note that it was told."""
+        error.directive = control.directive_of(mission, stage.now)
+        if self.move is not Move.CANCEL and error.directive.action == "cancel":
+            note_delivery(stage, mission)
 
     def _finish_digest(self) -> str | None:
         return _digest(self.move.value, asdict(self.report)) if MOVES[self.move].leads_to.is_final else None
@@ -174,11 +245,41 @@ class Retry:
 
     def apply(self, stage: Stage) -> Outcome:
         mission = stage.get(self.mission_id)
-        _require_version(mission, self.if_match)
+        require_version(mission, self.if_match)
         return Outcome(stage.put(None, retry_of(mission, stage.new_id(), stage.now), EventType.CREATED))
 
 
-def _require_version(mission: Mission, if_match: tuple[int, ...] | None) -> None:
+def note_delivery(stage: Stage, mission: Mission) -> Mission:
+    """Note that an answer carries the order to the agent."""
+    told = control.delivered(mission, stage.now)
+    return mission if told is None else stage.put(mission, told, EventType.ORDER_DELIVERED)
+
+
+def enforce_budgets(stage: Stage, mission: Mission) -> Mission:
+    """Warn of a mission that nears a budget of its own or of the day, and stop it where one is used up."""
+    if mission.status is not MissionStatus.RUNNING or (mission.budget is None and not stage.day_budgets):
+        return mission
+    uses = control.budget_use(mission, stage.now)
+    for budget in stage.day_budgets:
+        if budget.applies_to(mission):
+            uses += budget.uses(*stage.spent_today(budget.agent_type))
+    if reason := control.why_exceeded(uses):
+        return stop_for_budget(stage, mission, reason)
+    near = control.warned(mission, stage.now, uses)
+    return mission if near is None else stage.put(mission, near, EventType.BUDGET_WARNING)
+
+
+def stop_for_budget(stage: Stage, mission: Mission, reason: str) -> Mission:
+    """Cancel a mission whose budget is used up."""
+    report = Report(error_message=reason, by="budget")
+    within = stage.rules.acknowledge_within
+    stopped = apply_move(mission, Move.CANCEL, report, stage.now, None, within, Cause.BUDGET)
+    stopped = replace(stopped, budget_state=BudgetState.EXCEEDED)
+    return stage.put(mission, stopped, EventType.CANCELLED)
+
+
+def require_version(mission: Mission, if_match: tuple[int, ...] | None) -> None:
+    """Raise `VersionMismatch` unless the mission has one of the versions that the caller names."""
     if if_match is not None and mission.version not in if_match:
         raise VersionMismatch(mission.id, if_match, mission.version)
 

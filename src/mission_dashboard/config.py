@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class Settings:
     async_mode: str
     log_level: str
     log_dir: Path
+    stall_after: Mapping[str, timedelta]
+    """By mission type; the empty type is for all others."""
+    lost_after: timedelta | None
+    confirm_within: timedelta
 
     @property
     def is_production(self) -> bool:
@@ -107,6 +112,35 @@ def _path(text: str) -> Path:
     return Path(_filled(text)).expanduser().absolute()
 
 
+MAX_SPAN_S = 366 * 24 * 3600.0
+
+
+def _span(text: str) -> timedelta:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise ValueError("must be a number of seconds") from error
+    if not 0 < seconds <= MAX_SPAN_S:
+        raise ValueError("must be a number of seconds, more than 0 and at most a year")
+    return timedelta(seconds=seconds)
+
+
+def _span_or_off(text: str) -> timedelta | None:
+    return None if text.lower() == OFF else _span(text)
+
+
+def _spans_by_type(text: str) -> Mapping[str, timedelta]:
+    spans: dict[str, timedelta] = {}
+    for part in text.split(","):
+        kind, equals, seconds = part.rpartition("=")
+        if equals and not kind.strip():
+            raise ValueError("must read like 180 or 180, indexing=900 (seconds, and by mission type)")
+        spans[kind.strip()] = _span(seconds.strip())
+    if "" not in spans:
+        raise ValueError("must begin with the seconds for all types, like 180, indexing=900")
+    return spans
+
+
 # README's table of settings is compared with this one by a test.
 SETTINGS: Mapping[str, Setting] = {
     "port": Setting("MISSION_DASHBOARD_PORT", "5002", "TCP port of the page and the API", _port),
@@ -128,7 +162,7 @@ SETTINGS: Mapping[str, Setting] = {
     "report_limit": Setting(
         "MISSION_DASHBOARD_REPORT_LIMIT",
         "6000 per minute",
-        "start, progress, complete, fail and batch calls per address, counted apart; or off",
+        "agents' reports (start, progress, complete, fail, heartbeat, batch) per address, counted apart; or off",
         _limit,
     ),
     "cors_origins": Setting(
@@ -136,6 +170,21 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "async_mode": Setting(
         "MISSION_DASHBOARD_ASYNC_MODE", "eventlet", "eventlet, gevent or threading", _one_of(*ASYNC_MODES)
+    ),
+    "stall_after": Setting(
+        "MISSION_DASHBOARD_STALL_AFTER",
+        "180",
+        "seconds without a sign of life after which a running mission is stalled; by type: 180, indexing=900",
+        _spans_by_type,
+    ),
+    "lost_after": Setting(
+        "MISSION_DASHBOARD_LOST_AFTER",
+        "off",
+        "seconds without a sign of life after which it fails as lost; or off",
+        _span_or_off,
+    ),
+    "confirm_within": Setting(
+        "MISSION_DASHBOARD_CONFIRM_WITHIN", "30", "seconds an agent has to acknowledge a cancel or a pause", _span
     ),
     "log_level": Setting("MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)),
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),

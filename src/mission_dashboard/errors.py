@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mission_dashboard.control import Directive
 
 
 class MissionDashboardError(Exception):
@@ -32,6 +36,8 @@ class IllegalMove(MissionDashboardError):
         self.mission_id = mission_id
         self.status = status
         self.move = move
+        self.directive: Directive | None = None
+        """What the agent shall do now, where that is known."""
         super().__init__(f"Cannot {move} mission {mission_id}: its status is '{status}'. {hint}")
 
 
@@ -68,6 +74,35 @@ class InvalidValue(MissionDashboardError):
     def of(cls, field: str, message: str) -> InvalidValue:
         """Build the error for one wrong field."""
         return cls([FieldProblem(field, message)])
+
+
+class IdTaken(MissionDashboardError):
+    """Another mission has the id that the caller chose; nothing was written."""
+
+    def __init__(self, mission_id: str) -> None:
+        self.mission_id = mission_id
+        super().__init__(f"The id {mission_id} belongs to another mission. Make a new id for a new mission.")
+
+
+class NotAsked(MissionDashboardError):
+    """What an agent or person answers was not asked, or is not asked any more; nothing was written."""
+
+
+class QuestionNotFound(MissionDashboardError):
+    """The mission has not asked this question."""
+
+    def __init__(self, mission_id: str, question_id: str) -> None:
+        self.mission_id = mission_id
+        self.question_id = question_id
+        super().__init__(f"Mission {mission_id} has no question with the id {question_id!r}.")
+
+
+class BudgetNotFound(MissionDashboardError):
+    """No daily budget has this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"There is no daily budget named {name!r}.")
 
 
 class IdempotencyConflict(MissionDashboardError):

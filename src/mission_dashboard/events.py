@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
 from mission_dashboard.missions import Mission, Move
@@ -20,6 +21,18 @@ class EventType(str, Enum):
     COMPLETED = "mission_completed"
     FAILED = "mission_failed"
     CANCELLED = "mission_cancelled"
+    PAUSE_REQUESTED = "mission_pause_requested"
+    PAUSED = "mission_paused"
+    RESUMED = "mission_resumed"
+    ORDER_DELIVERED = "mission_order_delivered"
+    ORDER_ACKNOWLEDGED = "mission_order_acknowledged"
+    CANCEL_UNCONFIRMED = "mission_cancel_unconfirmed"
+    QUESTION_ASKED = "mission_question_asked"
+    QUESTION_ANSWERED = "mission_question_answered"
+    QUESTION_EXPIRED = "mission_question_expired"
+    STALLED = "mission_stalled"
+    RECOVERED = "mission_recovered"
+    BUDGET_WARNING = "mission_budget_warning"
 
 
 EVENT_OF_MOVE: Mapping[Move, EventType] = {
@@ -46,7 +59,14 @@ RECORDED = (
     "error_message",
     "parent_id",
     "retry_of",
+    "control",
+    "receipt",
+    "question",
+    "stalled_reason",
+    "budget_state",
 )
+_recorded = attrgetter(*RECORDED)
+_NOTHING = (None,) * len(RECORDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +91,10 @@ class Change:
 
 def event_between(before: Mission | None, after: Mission, event_type: EventType) -> MissionEvent:
     """Describe the step from ``before`` (``None`` at creation) to ``after``."""
+    was = _NOTHING if before is None else _recorded(before)
     changes = {
         name: value
-        for name in RECORDED
-        if (value := getattr(after, name)) != (None if before is None else getattr(before, name))
+        for name, value, old in zip(RECORDED, _recorded(after), was, strict=True)
+        if value is not old and value != old
     }
     return MissionEvent(after.id, event_type, after.updated_at, after.version, changes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -43,6 +43,30 @@ class Minute:
     cost: Decimal = Decimal(0)
 
 
+class Spent(NamedTuple):
+    """Tokens and US dollars used."""
+
+    tokens: int
+    cost: Decimal
+
+
+NOTHING_SPENT = Spent(0, Decimal(0))
+
+
+def spend(days: dict[tuple[date, str], Spent], day: date, agent_type: str, tokens: int, cost: Decimal) -> None:
+    """Add what an agent used on a day."""
+    before = days.get((day, agent_type), NOTHING_SPENT)
+    days[day, agent_type] = Spent(before.tokens + tokens, before.cost + cost)
+
+
+def spent(days: Mapping[tuple[date, str], Spent], day: date, agent_type: str | None) -> Spent:
+    """Return what all agents, or one, used on a day."""
+    if agent_type is not None:
+        return days.get((day, agent_type), NOTHING_SPENT)
+    found = [used for (its_day, _), used in days.items() if its_day == day]
+    return Spent(sum(used.tokens for used in found), sum((used.cost for used in found), Decimal(0)))
+
+
 @dataclass(slots=True)
 class Delta:
     """What a set of changes adds to the totals. Costs are exact decimals of US dollars, durations seconds."""
@@ -53,6 +77,8 @@ class Delta:
     cost: Decimal = Decimal(0)
     duration: float = 0.0
     ran: int = 0
+    days: dict[tuple[date, str], Spent] = field(default_factory=dict)
+    """What each agent used on each UTC day; empty text is no agent."""
 
     def add(self, before: Mission | None, after: Mission) -> None:
         """Count one change from ``before`` (``None`` at creation) to ``after``."""
@@ -62,6 +88,8 @@ class Delta:
         cost = _cost_step(before, after)
         self.tokens += tokens
         self.cost += cost
+        if tokens or cost:
+            spend(self.days, after.updated_at.date(), after.agent_type or "", tokens, cost)
         minute = self.minutes.setdefault(after.updated_at.replace(second=0, microsecond=0), Minute())
         minute.tokens += tokens
         minute.cost += cost
@@ -69,6 +97,10 @@ class Delta:
             minute.created += 1
         elif before.status is not after.status:
             self._count_move(minute, before, after)
+
+    def spent(self, day: date, agent_type: str | None) -> Spent:
+        """Return what all agents, or one, used on a day."""
+        return spent(self.days, day, agent_type)
 
     def _count_facets(self, before: Mission | None, after: Mission) -> None:
         new = facet_of(after)
@@ -155,6 +187,7 @@ class Totals:
         self.cost = Decimal(0)
         self.duration = 0.0
         self.ran = 0
+        self.days: dict[tuple[date, str], Spent] = {}
 
     def add(self, delta: Delta) -> None:
         """Move the totals by what was committed."""
@@ -167,6 +200,16 @@ class Totals:
         self.cost += delta.cost
         self.duration += delta.duration
         self.ran += delta.ran
+        for (day, agent_type), used in delta.days.items():
+            spend(self.days, day, agent_type, used.tokens, used.cost)
+
+    def forget_days_before(self, day: date) -> None:
+        """Let go of days that no budget asks about any more."""
+        self.days = {key: used for key, used in self.days.items() if key[0] >= day}
+
+    def spent(self, day: date, agent_type: str | None) -> Spent:
+        """Return what all agents, or one, used on a day."""
+        return spent(self.days, day, agent_type)
 
     def metrics(self) -> Metrics:
         """Return the metrics as they follow from the totals."""

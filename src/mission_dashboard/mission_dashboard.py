@@ -23,6 +23,7 @@ from mission_dashboard.errors import StartupError, StoreUnavailable
 if TYPE_CHECKING:
     from flask import Flask
 
+    from mission_dashboard.control import Rules
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.web.live import Live
@@ -48,7 +49,7 @@ class Application:
 
         dsn = self.settings.postgres_dsn or self._start_embedded()
         try:
-            self.tracker = MissionTracker.connect(dsn)
+            self.tracker = MissionTracker.connect(dsn, _rules(self.settings))
         except StoreUnavailable as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
@@ -74,6 +75,13 @@ class Application:
     def database(self) -> str:
         """Where missions are kept, in words."""
         return self.embedded.describe() if self.embedded else "the PostgreSQL server behind POSTGRES_DSN"
+
+
+def _rules(settings: Settings) -> Rules:
+    from mission_dashboard.control import Rules
+
+    by_type = dict(settings.stall_after)
+    return Rules(by_type.pop(""), by_type, settings.lost_after, settings.confirm_within)
 
 
 def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live]:

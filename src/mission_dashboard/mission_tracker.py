@@ -21,17 +21,21 @@ from uuid_utils import uuid7
 
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
 from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry, Stage
+from mission_dashboard.control import DayBudget, Rules, is_expired
 from mission_dashboard.cursors import Cursor, parse_cursor
 from mission_dashboard.errors import (
+    BudgetNotFound,
     MissionDashboardError,
     MissionNotFound,
+    QuestionNotFound,
     StoreUnavailable,
+    Unavailable,
     VersionConflict,
     WriteRefused,
 )
 from mission_dashboard.events import Change, MissionEvent
-from mission_dashboard.metrics import Metrics, Point, Totals
-from mission_dashboard.missions import Mission, Move
+from mission_dashboard.metrics import Metrics, Point, Spent, Totals
+from mission_dashboard.missions import Mission, Move, Question
 from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
 from mission_dashboard.reports import (
@@ -43,8 +47,9 @@ from mission_dashboard.reports import (
     StartReport,
     understand,
 )
+from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import Store
-from mission_dashboard.writer import Pending, QueueState, Writer
+from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,8 @@ CATCH_UP_MISSIONS = 2_000
 SNAPSHOT_MISSIONS = 100
 CONFLICT_TRIES = 5
 CLOSE_TIMEOUT_S = 2.0
-CHORE_INTERVAL_S = 5.0
+CHORE_INTERVAL_S = 1.0
+MEASURE_INTERVAL_S = 5.0
 DURATIONS_OF_LAST = timedelta(hours=1)
 
 Clock = Callable[[], datetime]
@@ -81,8 +87,17 @@ class Snapshot:
 class MissionTracker:
     """All missions: commands that change them, queries that read them, and subscriptions to the changes."""
 
-    def __init__(self, store: Store, clock: Clock = utc_now, new_id: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock = utc_now,
+        new_id: Callable[[], str] | None = None,
+        rules: Rules | None = None,
+    ) -> None:
         self._store = store
+        self._rules = rules or Rules()
+        self._day_budgets: Sequence[DayBudget] = ()
+        self._listening_since = clock()
         self._clock = clock
         self._new_id = new_id or (lambda: str(uuid7()))
         self._memory = threading.RLock()
@@ -96,11 +111,11 @@ class MissionTracker:
         self._closed = threading.Event()
 
     @classmethod
-    def connect(cls, dsn: str) -> MissionTracker:
+    def connect(cls, dsn: str, rules: Rules | None = None) -> MissionTracker:
         """Open a tracker on the PostgreSQL server behind ``dsn``, migrating its database where needed."""
         from mission_dashboard.postgres.store import PostgresStore
 
-        tracker = cls(PostgresStore(dsn))
+        tracker = cls(PostgresStore(dsn), rules=rules)
         tracker.open()
         return tracker
 
@@ -164,15 +179,50 @@ class MissionTracker:
 
     def execute(self, command: Command) -> Outcome:
         """Commit one command and return its outcome; raise its error, `QueueFull` or `StoreUnavailable`."""
-        for mission_id in command.mission_ids:
-            _require_storable(mission_id)
-        return self._writer.submit(command, answer_at_commit=self._changes.is_current_thread)
+        (answer,) = self.execute_together([command])
+        if isinstance(answer, MissionDashboardError):
+            raise answer
+        return answer
+
+    def execute_together(self, commands: Sequence[Command]) -> Sequence[Answer]:
+        """Commit commands in one transaction, in their order; return an outcome or an error for each.
+
+        A command that is not allowed fails alone. Raises `QueueFull` or `StoreUnavailable`, and then none was
+        confirmed.
+        """
+        for command in commands:
+            for mission_id in command.mission_ids:
+                require_storable(mission_id)
+        return self._writer.submit(commands, answer_at_commit=self._changes.is_current_thread)
+
+    # Daily budgets.
+
+    def day_budgets(self) -> Sequence[tuple[DayBudget, Spent]]:
+        """Return each daily budget with what was used of it today."""
+        self._require_up()
+        self._day_budgets = self._store.day_budgets()
+        today = self._clock().date()
+        with self._memory:
+            return [(budget, self._totals.spent(today, budget.agent_type)) for budget in self._day_budgets]
+
+    def put_day_budget(self, budget: DayBudget) -> None:
+        """Set a daily budget; it is enforced from the next write on."""
+        self._require_up()
+        self._store.put_day_budget(budget)
+        self._day_budgets = self._store.day_budgets()
+
+    def drop_day_budget(self, name: str) -> None:
+        """Delete a daily budget; raise `BudgetNotFound` where there is none."""
+        self._require_up()
+        if not self._store.drop_day_budget(name):
+            raise BudgetNotFound(name)
+        self._day_budgets = self._store.day_budgets()
 
     # Queries.
 
     def get(self, mission_id: str) -> Mission:
         """Return one mission; raise `MissionNotFound`, or `StoreUnavailable` if only the store could tell."""
-        _require_storable(mission_id)
+        require_storable(mission_id)
         with self._memory:
             mission = self._cache.get(mission_id)
         if mission is not None:
@@ -259,6 +309,21 @@ class MissionTracker:
         self._require_up()
         return self._store.events(mission.id, after, limit)
 
+    def question(self, mission_id: str, question_id: str) -> Question:
+        """Return a question of a mission, open or not; raise `QuestionNotFound`. One whose time is over is closed."""
+        mission = self.get(mission_id)
+        asked = mission.question
+        if asked is not None and asked.id == question_id:
+            if asked.is_open and is_expired(asked, self._clock()):
+                mission = self.execute(LookAfter(mission_id, self._listening_since)).mission
+                asked = mission.question or asked
+            return asked
+        self._require_up()
+        found = self._store.question(mission_id, question_id)
+        if found is None:
+            raise QuestionNotFound(mission_id, question_id)
+        return found
+
     def snapshot(self) -> Snapshot:
         """Return what a viewer sees first, and the cursor from which it can follow."""
         with self._memory:
@@ -313,10 +378,10 @@ class MissionTracker:
 
     def _write(self, pendings: Sequence[Pending]) -> None:
         for _ in range(CONFLICT_TRIES):
-            stage = self._stage([pending.command for pending in pendings])
-            answers = [(pending, _try(pending.command, stage)) for pending in pendings]
+            stage = self._stage([command for pending in pendings for command in pending.commands])
+            answers = [[_try(command, stage) for command in pending.commands] for pending in pendings]
             try:
-                horizon = self._store.write_batch(stage.batch()) if stage.events else self._horizon
+                horizon = self._store.write_batch(stage.batch()) if not stage.is_empty else self._horizon
             except VersionConflict:
                 logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
                 with self._memory:
@@ -326,18 +391,29 @@ class MissionTracker:
                 self._write_one_by_one(pendings, refusal)
                 return
             self._commit_to_memory(stage, horizon)
-            self._tell(stage, answers)
+            self._tell(stage, pendings, answers)
             return
         for pending in pendings:
-            pending.resolve(StoreUnavailable("Other writers kept changing this mission. Try again shortly."))
+            pending.refuse(StoreUnavailable("Other writers kept changing this mission. Try again shortly."))
 
     def _write_one_by_one(self, pendings: Sequence[Pending], refusal: WriteRefused) -> None:
-        if len(pendings) > 1:
-            for pending in pendings:
-                self._write([pending])
+        """Find the command that the database refuses: only that one shall fail."""
+        if len(pendings) == 1 and len(pendings[0].commands) == 1:
+            logger.error("the database refused %r", pendings[0].commands[0], exc_info=refusal)
+            pendings[0].refuse(refusal)
             return
-        logger.error("the database refused %r", pendings[0].command, exc_info=refusal)
-        pendings[0].resolve(refusal)
+        for pending in pendings:
+            alone = [Pending([command], answer_at_commit=True) for command in pending.commands]
+            for one in alone:
+                self._write([one])
+            self._answer_in_turn(pending, [answer for one in alone for answer in one.wait(0) or [refusal]])
+
+    def _answer_in_turn(self, pending: Pending, answers: Sequence[Answer]) -> None:
+        """Answer after the subscribers have seen what was committed before."""
+        if pending.answer_at_commit:
+            pending.resolve(answers)
+        else:
+            self._changes.publish([], lambda: pending.resolve(answers))
 
     def _stage(self, commands: Sequence[Command]) -> Stage:
         ids = {mission_id for command in commands for mission_id in command.mission_ids}
@@ -349,23 +425,23 @@ class MissionTracker:
         if missing := ids - known.keys():
             known.update((mission.id, mission) for mission in self._store.missions(sorted(missing)))
         used = {stored.key: (stored.digest, stored.mission_id) for stored in keys.values()}
-        return Stage(known, used, self._clock(), self._new_id)
+        return Stage(known, used, self._clock(), self._new_id, self._rules, self._day_budgets, self._totals.spent)
 
     def _commit_to_memory(self, stage: Stage, horizon: int) -> None:
         with self._memory:
-            for mission in stage.staged.values():
+            for mission in (*stage.staged.values(), *stage.touched.values()):
                 self._cache.put(mission)
             self._totals.add(stage.delta)
             self._horizon = max(self._horizon, horizon)
 
-    def _tell(self, stage: Stage, answers: Sequence[tuple[Pending, Outcome | MissionDashboardError]]) -> None:
+    def _tell(self, stage: Stage, pendings: Sequence[Pending], answers: Sequence[Sequence[Answer]]) -> None:
         def answer() -> None:
-            for pending, result in answers:
-                pending.resolve(result)
+            for pending, its_answers in zip(pendings, answers, strict=True):
+                pending.resolve(its_answers)
 
-        for pending, result in answers:
+        for pending, its_answers in zip(pendings, answers, strict=True):
             if pending.answer_at_commit:
-                pending.resolve(result)
+                pending.resolve(its_answers)
         cursor = self._cursor()
         self._changes.publish([Change(event, mission, cursor) for event, mission in stage.events], answer)
 
@@ -387,7 +463,9 @@ class MissionTracker:
         missions = {mission.id: mission for mission in self._store.missions([event.mission_id for event in news])}
         self._load_memory()
         cursor = self._cursor()
-        self._changes.publish([Change(event, missions[event.mission_id], cursor) for event in news])
+        # A mission that someone deleted by hand has events left, and nothing to show.
+        known = [event for event in news if event.mission_id in missions]
+        self._changes.publish([Change(event, missions[event.mission_id], cursor) for event in known])
 
     def _known_version(self, mission_id: str) -> int:
         mission = self._cache.get(mission_id)
@@ -398,6 +476,9 @@ class MissionTracker:
         totals = self._store.totals()
         alive = self._store.alive(ALIVE_LIMIT + 1)
         finished = self._store.finished(FINISHED_LIMIT)
+        self._day_budgets = self._store.day_budgets()
+        # Nobody was there to hear signs of life until now.
+        self._listening_since = self._clock()
         with self._memory:
             self._horizon = horizon
             self._totals = totals
@@ -414,20 +495,45 @@ class MissionTracker:
     # Chores: what is done now and then rather than upon a command.
 
     def _do_chores(self) -> None:
-        next_minute = time.monotonic()
+        next_measure = next_minute = time.monotonic()
         while not self._closed.wait(CHORE_INTERVAL_S):
             if not self.is_up:
                 continue
             try:
-                self._measure_durations()
+                self.look_after()
+                if time.monotonic() >= next_measure:
+                    next_measure = time.monotonic() + MEASURE_INTERVAL_S
+                    self._measure_durations()
                 if time.monotonic() >= next_minute:
                     next_minute = time.monotonic() + 60.0
-                    self._store.snapshot_metrics(self._clock(), self.metrics())
-                    self._store.forget_keys()
-            except StoreUnavailable as error:
+                    self._keep_house()
+            except Unavailable as error:
                 logger.warning("chores wait for the database: %s", error)
             except Exception:  # the top of a thread: the next round may go well
                 logger.exception("a chore failed")
+
+    def look_after(self) -> None:
+        """Do what time brings: flag silent missions, enforce time budgets, close questions, tell unheard cancels."""
+        for mission in self._store.overdue(self._clock(), self._rules):
+            self._hear_of_life(mission)
+            try:
+                self.execute(LookAfter(mission.id, listening_since=self._listening_since))
+            except MissionNotFound:
+                continue  # deleted by hand since
+
+    def _hear_of_life(self, stored: Mission) -> None:
+        """Take over a sign of life that another process wrote."""
+        with self._memory:
+            known = self._cache.get(stored.id)
+            if known and known.version == stored.version and _is_later(stored.heartbeat_at, known.heartbeat_at):
+                self._cache.put(stored)
+
+    def _keep_house(self) -> None:
+        self._store.snapshot_metrics(self._clock(), self.metrics())
+        self._store.forget_keys()
+        self._day_budgets = self._store.day_budgets()
+        with self._memory:
+            self._totals.forget_days_before(self._clock().date() - timedelta(days=1))
 
     def _measure_durations(self) -> None:
         percentiles = self._store.duration_percentiles(self._clock() - DURATIONS_OF_LAST)
@@ -435,14 +541,18 @@ class MissionTracker:
             self._percentiles = percentiles
 
 
-def _try(command: Command, stage: Stage) -> Outcome | MissionDashboardError:
+def _is_later(at: datetime | None, than: datetime | None) -> bool:
+    return at is not None and (than is None or at > than)
+
+
+def _try(command: Command, stage: Stage) -> Answer:
     try:
         return command.apply(stage)
     except MissionDashboardError as error:
         return error
 
 
-def _require_storable(mission_id: str) -> None:
+def require_storable(mission_id: str) -> None:
     """Refuse ids that no mission can have, before the database stumbles over them."""
     if len(mission_id) > 255 or "\x00" in mission_id or not mission_id.isprintable():
         raise MissionNotFound(mission_id[:255])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -79,6 +79,77 @@ class Budget:
     seconds: float | None = None
 
 
+class Control(str, Enum):
+    """What a person wants of a running mission's agent, as far as the agent has not confirmed it."""
+
+    CANCEL_REQUESTED = "cancel_requested"
+    PAUSE_REQUESTED = "pause_requested"
+    PAUSED = "paused"
+
+
+class Cause(str, Enum):
+    """Who or what stops a mission."""
+
+    PERSON = "person"
+    BUDGET = "budget"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the last order to the agent, ``cancel`` or ``pause``: asked, delivered, acknowledged, stopped."""
+
+    action: str
+    cause: Cause
+    asked_at: datetime
+    deadline: datetime
+    """Until when the agent should acknowledge it."""
+    asked_by: str | None = None
+    reason: str | None = None
+    delivered_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    stopped_at: datetime | None = None
+    unconfirmed: bool = False
+    """Whether the deadline passed without an acknowledgement."""
+
+
+class QuestionState(str, Enum):
+    """Where a question is in its life; the first way out of ``open`` is the last."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a running mission asks a person."""
+
+    id: str
+    text: str
+    asked_at: datetime
+    options: tuple[str, ...] | None = None
+    """What may be answered; ``None`` is free text."""
+    expires_at: datetime | None = None
+    state: QuestionState = QuestionState.OPEN
+    answer: str | None = None
+    answered_by: str | None = None
+    answered_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits for its answer."""
+        return self.state is QuestionState.OPEN
+
+
+class BudgetState(str, Enum):
+    """How near a mission is to its budget."""
+
+    WARNING = "warning"
+    EXCEEDED = "exceeded"
+
+
 @dataclass(frozen=True, slots=True)
 class Mission:
     """One agent run or LLM job. Times are aware UTC, durations seconds, costs US dollars."""
@@ -108,7 +179,17 @@ class Mission:
     input_tokens: int | None = None
     output_tokens: int | None = None
     heartbeat_at: datetime | None = None
+    """When its agent last gave a sign of life."""
+    moved_at: datetime | None = None
+    """When it last started or reported progress."""
     budget: Budget | None = None
+    budget_state: BudgetState | None = None
+    control: Control | None = None
+    receipt: Receipt | None = None
+    question: Question | None = None
+    """The last question, open or not."""
+    stalled_reason: str | None = None
+    """The evidence, while it gives no sign of life though it runs."""
     finish_digest: str | None = None
     """What the finishing call said, so that the same call repeated is recognised. Not on the wire."""
 
@@ -139,6 +220,8 @@ class Report:
     error_message: str | None = None
     result: Any = None
     metadata: JsonObject | None = None
+    by: str | None = None
+    """Who says it."""
 
 
 REPLACED_BY_REPORT = (
@@ -155,25 +238,56 @@ REPLACED_BY_REPORT = (
 )
 
 
-def apply_move(mission: Mission, move: Move, report: Report, at: datetime, finish_digest: str | None = None) -> Mission:
-    """Return the mission after ``move``; raise `IllegalMove` where its status does not allow it."""
+ACKNOWLEDGE_WITHIN = timedelta(seconds=30)
+
+
+def apply_move(
+    mission: Mission,
+    move: Move,
+    report: Report,
+    at: datetime,
+    finish_digest: str | None = None,
+    acknowledge_within: timedelta = ACKNOWLEDGE_WITHIN,
+    cause: Cause = Cause.PERSON,
+) -> Mission:
+    """Return the mission after ``move``; raise `IllegalMove` where its status does not allow it.
+
+    A cancelled mission that ran keeps a receipt, whose agent shall acknowledge it in time; ``cause`` says what asked.
+    """
     rule = MOVES[move]
     if mission.status not in rule.allowed_from:
         raise IllegalMove(mission.id, mission.status.value, move.value, _hint(mission.status, move))
     # An agent's clock is not asked, but ours may step back: a mission never moves before it was created.
     at = max(at, mission.updated_at)
-    changes: dict[str, Any] = _said(mission, report)
-    changes.update(status=rule.leads_to, version=mission.version + 1, updated_at=at)
+    changes: dict[str, Any] = said_values(mission, report)
+    changes.update(status=rule.leads_to, version=mission.version + 1, updated_at=at, stalled_reason=None)
     if move is not Move.CANCEL:
         changes["heartbeat_at"] = at
+    if move is Move.START or move is Move.PROGRESS:
+        changes["moved_at"] = at
     if move is Move.START:
         changes["started_at"] = at
     if rule.leads_to in FINAL_STATUSES:
         changes.update(_ending(mission, move, at), finish_digest=finish_digest)
+        changes.update(_orders_at_end(mission, move, report, at, acknowledge_within, cause))
     return replace(mission, **changes)
 
 
-def _said(mission: Mission, report: Report) -> dict[str, Any]:
+def _orders_at_end(
+    mission: Mission, move: Move, report: Report, at: datetime, acknowledge_within: timedelta, cause: Cause
+) -> dict[str, Any]:
+    """Say what becomes of control and question when a mission ends."""
+    changes: dict[str, Any] = {"control": None}
+    if mission.question is not None and mission.question.is_open:
+        changes["question"] = replace(mission.question, state=QuestionState.WITHDRAWN, answered_at=at)
+    if move is Move.CANCEL and mission.status is MissionStatus.RUNNING:
+        changes["control"] = Control.CANCEL_REQUESTED
+        changes["receipt"] = Receipt("cancel", cause, at, at + acknowledge_within, report.by, report.error_message)
+    return changes
+
+
+def said_values(mission: Mission, report: Report) -> dict[str, Any]:
+    """Return the fields of a mission that a report replaces, with their new values."""
     said = {name: value for name in REPLACED_BY_REPORT if (value := getattr(report, name)) is not None}
     if report.metadata:
         said["metadata"] = {**mission.metadata, **report.metadata}

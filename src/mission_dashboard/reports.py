@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mission_dashboard.errors import FieldProblem, InvalidValue
 from mission_dashboard.missions import Budget, MissionPriority, Report
@@ -29,6 +30,10 @@ MAX_COST = 1e9
 MAX_INTEGER = 2**63
 MAX_FIELDS = 100
 MAX_PROBLEMS = 20
+MAX_QUESTION = 2_000
+MAX_ANSWER = 5_000
+MAX_OPTIONS = 20
+MAX_TIMEOUT_S = 30 * 24 * 3600.0
 
 
 def _storable_text(text: str) -> str:
@@ -101,6 +106,14 @@ def _fitting_metadata(value: Any) -> Any:
     return value
 
 
+def _canonical_uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise ValueError("must be a UUID, like 01890a5d-ac96-774b-bcce-b302099a8057") from error
+
+
+Uuid = Annotated[str, Field(min_length=32, max_length=45), AfterValidator(_canonical_uuid)]
 MissionId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable_text)]
 Title = Annotated[
     str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_storable_text), AfterValidator(_filled_text)
@@ -109,6 +122,12 @@ Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), AfterValidator(_
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_storable_text)]
 Step = Annotated[str, Field(max_length=MAX_STEP), AfterValidator(_storable_text)]
 ErrorText = Annotated[str, Field(max_length=MAX_ERROR), AfterValidator(_storable_text)]
+Question = Annotated[
+    str, Field(min_length=1, max_length=MAX_QUESTION), AfterValidator(_storable_text), AfterValidator(_filled_text)
+]
+Option = Annotated[
+    str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_storable_text), AfterValidator(_filled_text)
+]
 Progress = Annotated[float, Field(ge=0, le=100)]
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 Cost = Annotated[float, Field(ge=0, le=MAX_COST)]
@@ -135,6 +154,7 @@ class NewMission(Said):
     """A mission to create."""
 
     title: Title = Field(description="what the mission is, in one line")
+    id: Uuid | None = Field(None, description="made by the caller, so that the same create again changes nothing")
     description: Description | None = None
     priority: Priority = MissionPriority.MEDIUM
     metadata: Metadata | None = Field(None, description="a JSON object; its `type` is the mission type")
@@ -210,14 +230,95 @@ class CancelReport(Said):
     """A person or program stops a mission."""
 
     reason: ErrorText | None = Field(None, description="why; shown as the mission's error_message")
+    by: Name | None = Field(None, description="who cancels it")
 
     def to_report(self) -> Report:
         """Return what was said as the domain's value."""
-        return Report(error_message=self.reason)
+        return Report(error_message=self.reason, by=self.by)
 
 
 class RetryReport(Said):
     """A finished mission shall run again; there is nothing to say."""
+
+
+class PauseReport(Said):
+    """A person asks a running mission's agent to pause."""
+
+    reason: Question | None = Field(None, description="why")
+    by: Name | None = Field(None, description="who asks")
+
+
+class ResumeReport(Said):
+    """A person lets a paused mission's agent go on."""
+
+    by: Name | None = Field(None, description="who says so")
+
+
+class AcknowledgeReport(_Usage):
+    """The agent obeys a directive, and says what it used until then."""
+
+    directive: Literal["pause", "cancel", "continue"] = Field(description="which directive it obeys")
+    stopped: bool = Field(False, description="after a cancel: nothing of it runs any more")
+
+    def to_report(self) -> Report:
+        """Return what was said about usage as the domain's value."""
+        said = {name: value for name, value in self.__dict__.items() if value is not None}
+        del said["directive"], said["stopped"]
+        return Report(**said)
+
+
+class HeartbeatReport(Said):
+    """The agent lives; there is nothing more to say."""
+
+
+class AskReport(Said):
+    """The agent asks a person."""
+
+    text: Question = Field(description="the question")
+    question_id: Uuid | None = Field(None, description="made by the caller, so that the same ask again changes nothing")
+    options: Annotated[list[Option], Field(min_length=1, max_length=MAX_OPTIONS)] | None = Field(
+        None, description="what may be answered; without it any text"
+    )
+    timeout: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S)] | None = Field(
+        None, description="after how many seconds nobody waits for the answer any more"
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _differ(cls, options: list[str] | None) -> list[str] | None:
+        if options and len(set(options)) < len(options):
+            raise ValueError("must differ from each other")
+        return options
+
+
+class AnswerReport(Said):
+    """A person answers a mission's question."""
+
+    question_id: Annotated[str, Field(min_length=1, max_length=45)] = Field(description="which question")
+    answer: Annotated[
+        str, Field(min_length=1, max_length=MAX_ANSWER), AfterValidator(_storable_text), AfterValidator(_filled_text)
+    ]
+    by: Name | None = Field(None, description="who answers")
+
+
+class BatchSaid(Said):
+    """Many writes at once. Each is what the single call takes, with its `op` and `mission_id`."""
+
+    operations: list[dict[str, Any]] = Field(description="1 to 1,000 of them", min_length=1, max_length=1000)
+
+
+class DayBudgetSaid(Said):
+    """The most that all missions, or those of one agent, may use in a UTC day; at least one limit."""
+
+    agent_type: Name | None = Field(None, description="which agent; without it all of them together")
+    cost: Cost | None = Field(None, description="US dollars")
+    tokens: Tokens | None = Field(None, description="input and output tokens together")
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> DayBudgetSaid:
+        if self.cost is None and self.tokens is None:
+            raise ValueError("set cost or tokens")
+        return self
 
 
 SaidT = TypeVar("SaidT", bound=Said)

@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
+from mission_dashboard.control import DayBudget, Directive
 from mission_dashboard.events import Change, MissionEvent
-from mission_dashboard.metrics import Metrics, Point
+from mission_dashboard.metrics import Metrics, Point, Spent
 from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
 
@@ -55,11 +56,46 @@ def mission(value: Mission) -> dict[str, Any]:
         "input_tokens": value.input_tokens,
         "output_tokens": value.output_tokens,
         "heartbeat_at": value.heartbeat_at,
-        "stalled": False,
+        "moved_at": value.moved_at,
+        "stalled": value.stalled_reason is not None,
+        "stalled_reason": value.stalled_reason,
         "budget": value.budget,
-        "question": None,
-        "control": None,
+        "budget_state": value.budget_state,
+        "question": open_question(value),
+        "control": value.control,
+        "receipt": value.receipt,
     }
+
+
+def open_question(value: Mission) -> dict[str, Any] | None:
+    """Return what a mission waits for a person to answer."""
+    asked = value.question
+    if asked is None or not asked.is_open:
+        return None
+    return {
+        "id": asked.id,
+        "text": asked.text,
+        "options": asked.options,
+        "asked_at": asked.asked_at,
+        "expires_at": asked.expires_at,
+    }
+
+
+def directive(value: Directive) -> dict[str, Any]:
+    """Return what the agent shall do."""
+    left = value.budget_left
+    return {
+        "action": value.action,
+        "reason": value.reason,
+        "cause": value.cause,
+        "budget_left": left and {name: amount for name, amount in asdict(left).items() if amount is not None},
+        "deadline": value.deadline,
+    }
+
+
+def day_budget(budget: DayBudget, used: Spent) -> dict[str, Any]:
+    """Return a daily budget with what was used of it today."""
+    return {**asdict(budget), "used": {"tokens": used.tokens, "cost": float(used.cost)}}
 
 
 def missions(values: Sequence[Mission]) -> list[dict[str, Any]]:

@@ -18,7 +18,10 @@ from mission_dashboard.errors import MissionDashboardError, QueueFull, StoreUnav
 
 logger = logging.getLogger(__name__)
 
-QUEUE_LIMIT = 10_000
+Answer = Outcome | MissionDashboardError
+"""What became of one command."""
+
+QUEUE_LIMIT = 20_000
 BATCH_LIMIT = 256
 ANSWER_TIMEOUT_S = 1.9
 PROBE_INTERVAL_S = 1.0
@@ -29,30 +32,36 @@ UNKNOWN = "The database went away during the write: it may or may not be written
 
 
 class Pending:
-    """A command on its way, and later its answer. A bare lock is the latch: cheaper than an Event, and green."""
+    """Commands on their way that are committed together, and later their answers, one each.
 
-    __slots__ = ("_latch", "_result", "answer_at_commit", "command", "queued_at", "taken")
+    A bare lock is the latch: cheaper than an Event, and green.
+    """
 
-    def __init__(self, command: Command, answer_at_commit: bool) -> None:
-        self.command = command
+    __slots__ = ("_answers", "_latch", "answer_at_commit", "commands", "queued_at")
+
+    def __init__(self, commands: Sequence[Command], answer_at_commit: bool) -> None:
+        self.commands = commands
         self.answer_at_commit = answer_at_commit
         self.queued_at = time.monotonic()
-        self.taken = False
         self._latch = threading.Lock()
         self._latch.acquire()
-        self._result: Outcome | MissionDashboardError | None = None
+        self._answers: Sequence[Answer] | None = None
 
-    def resolve(self, result: Outcome | MissionDashboardError) -> None:
-        """Give the answer; only the first counts."""
-        if self._result is None:
-            self._result = result
+    def resolve(self, answers: Sequence[Answer]) -> None:
+        """Give the answers, one for each command; only the first time counts."""
+        if self._answers is None:
+            self._answers = answers
             self._latch.release()
 
-    def wait(self, timeout_s: float) -> Outcome | MissionDashboardError | None:
-        """Return the answer, or ``None`` when there is none in time."""
+    def refuse(self, error: MissionDashboardError) -> None:
+        """Answer all commands with the same error."""
+        self.resolve([error] * len(self.commands))
+
+    def wait(self, timeout_s: float) -> Sequence[Answer] | None:
+        """Return the answers, or ``None`` when there are none in time."""
         if self._latch.acquire(timeout=timeout_s):
             self._latch.release()
-        return self._result
+        return self._answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Writer:
         self._on_state = on_state
         self._queue_limit = queue_limit
         self._queue: deque[Pending] = deque()
+        self._depth = 0
         self._wake = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -100,41 +110,43 @@ class Writer:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def submit(self, command: Command, answer_at_commit: bool) -> Outcome:
-        """Queue a command and wait for its answer.
+    def submit(self, commands: Sequence[Command], answer_at_commit: bool) -> Sequence[Answer]:
+        """Queue commands that shall be committed together, and wait for their answers, one for each.
 
-        Raises the command's own error, `QueueFull`, or `StoreUnavailable` when there is no answer within two
-        seconds; a command not yet taken by then will never be written.
+        Raises `QueueFull`, or `StoreUnavailable` when there is no answer within two seconds; commands not yet taken
+        by then will never be written.
         """
-        pending = Pending(command, answer_at_commit)
+        pending = Pending(commands, answer_at_commit)
         with self._wake:
             if self._closing:
                 raise StoreUnavailable("The dashboard is shutting down. Try again shortly.")
             if not self.up:
                 raise StoreUnavailable(AWAY)
-            if len(self._queue) >= self._queue_limit:
+            if self._depth >= self._queue_limit:
                 raise QueueFull("Too many writes are waiting. Try again shortly.")
             self._queue.append(pending)
+            self._depth += len(commands)
             self._wake.notify()
-        result = pending.wait(ANSWER_TIMEOUT_S)
-        if result is None:
-            result = self._give_up(pending)
-        if isinstance(result, MissionDashboardError):
-            raise result
-        return result
+        answers = pending.wait(ANSWER_TIMEOUT_S)
+        return self._give_up(pending) if answers is None else answers
 
     def state(self) -> QueueState:
         """Return how long the queue is."""
         with self._wake:
             oldest = self._queue[0].queued_at if self._queue else None
-            return QueueState(len(self._queue), time.monotonic() - oldest if oldest else 0.0)
+            return QueueState(self._depth, time.monotonic() - oldest if oldest else 0.0)
 
-    def _give_up(self, pending: Pending) -> MissionDashboardError:
+    def _give_up(self, pending: Pending) -> Sequence[Answer]:
         with self._wake:
-            if not pending.taken:
+            if pending in self._queue:
                 self._queue.remove(pending)
-                return StoreUnavailable("Too many writes wait; nothing was written. Try again shortly.")
-        return StoreUnavailable(UNKNOWN)
+                self._depth -= len(pending.commands)
+                raise StoreUnavailable("Too many writes wait; nothing was written. Try again shortly.")
+        # It was taken, and perhaps answered while we came here.
+        answers = pending.wait(0)
+        if answers is None:
+            raise StoreUnavailable(UNKNOWN)
+        return answers
 
     def _run(self) -> None:
         while True:
@@ -164,14 +176,21 @@ class Writer:
         with self._wake:
             if not self._queue and self._closing:
                 return None
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]
-            for pending in batch:
-                pending.taken = True
-            return batch
+            return self._take_some()
+
+    def _take_some(self) -> list[Pending]:
+        batch: list[Pending] = []
+        taken = 0
+        while self._queue and taken < BATCH_LIMIT:
+            pending = self._queue.popleft()
+            taken += len(pending.commands)
+            batch.append(pending)
+        self._depth -= taken
+        return batch
 
     def _refuse(self, batch: Sequence[Pending], sentence: str = AWAY) -> None:
         for pending in batch:
-            pending.resolve(StoreUnavailable(sentence))
+            pending.refuse(StoreUnavailable(sentence))
 
     def _flip(self, up: bool, cause: StoreUnavailable | None = None) -> None:
         if self.up is up:
@@ -181,6 +200,7 @@ class Writer:
             waiting = [] if up else list(self._queue)
             if not up:
                 self._queue.clear()
+                self._depth = 0
         self._refuse(waiting)
         if up:
             logger.info("the database is back: writes go on")

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from mission_dashboard.events import EventType, MissionEvent
 from mission_dashboard.metrics import Delta
-from mission_dashboard.missions import Budget, Mission, MissionPriority, MissionStatus
+from mission_dashboard.missions import (
+    Budget,
+    BudgetState,
+    Cause,
+    Control,
+    Mission,
+    MissionPriority,
+    MissionStatus,
+    Question,
+    QuestionState,
+    Receipt,
+)
 
 Row = Sequence[Any]
 
@@ -41,7 +54,13 @@ COLUMNS = (
     "input_tokens",
     "output_tokens",
     "heartbeat_at",
+    "moved_at",
     "budget",
+    "budget_state",
+    "control",
+    "receipt",
+    "question",
+    "stalled_reason",
     "finish_digest",
 )
 WRITTEN_AT_EACH_MOVE = (
@@ -62,8 +81,12 @@ WRITTEN_AT_EACH_MOVE = (
     "input_tokens",
     "output_tokens",
     "heartbeat_at",
+    "moved_at",
+    "stalled_reason",
     "finish_digest",
 )
+SELDOM_WRITTEN = ("result", "metadata", "budget_state", "control", "receipt", "question")
+_seldom = attrgetter(*SELDOM_WRITTEN)
 
 
 def mission_of(row: Row) -> Mission:
@@ -73,7 +96,34 @@ def mission_of(row: Row) -> Mission:
     values["priority"] = MissionPriority(values["priority"])
     if values["budget"] is not None:
         values["budget"] = Budget(**values["budget"])
+    if values["budget_state"] is not None:
+        values["budget_state"] = BudgetState(values["budget_state"])
+    if values["control"] is not None:
+        values["control"] = Control(values["control"])
+    if values["receipt"] is not None:
+        values["receipt"] = _receipt_of(values["receipt"])
+    if values["question"] is not None:
+        values["question"] = question_of(values["question"])
     return Mission(**values)
+
+
+def _receipt_of(stored: dict[str, Any]) -> Receipt:
+    return Receipt(**{**_with_times(stored), "cause": Cause(stored["cause"])})
+
+
+def question_of(stored: dict[str, Any]) -> Question:
+    """Build a question from its JSON object."""
+    options = stored["options"]
+    values = {**_with_times(stored), "options": options and tuple(options), "state": QuestionState(stored["state"])}
+    return Question(**values)
+
+
+def _with_times(stored: dict[str, Any]) -> dict[str, Any]:
+    """Turn the times of a JSON object into such; they are named alike."""
+    return {
+        name: datetime.fromisoformat(value) if value and name.endswith(("_at", "deadline")) else value
+        for name, value in stored.items()
+    }
 
 
 def event_of(row: Row) -> MissionEvent:
@@ -96,19 +146,25 @@ def moved_row(before: Mission, after: Mission) -> dict[str, Any]:
 
 
 def rewritten_row(before: Mission, after: Mission) -> dict[str, Any]:
-    """Return a move that changed the mission's large values too."""
+    """Return a move that changed what moves seldom change too."""
     row = moved_row(before, after)
-    row.update(result=after.result, metadata=after.metadata, mission_type=after.type)
+    row.update(zip(SELDOM_WRITTEN, _seldom(after), strict=True))
+    row["mission_type"] = after.type
     return row
 
 
-def has_new_large_values(before: Mission, after: Mission) -> bool:
-    """Whether result or metadata were said anew."""
-    return before.result is not after.result or before.metadata is not after.metadata
+def has_new_seldom_values(before: Mission, after: Mission) -> bool:
+    """Whether large values were said anew, or the mission was steered."""
+    return any(old is not new for old, new in zip(_seldom(before), _seldom(after), strict=True))
+
+
+def touched_row(mission: Mission) -> dict[str, Any]:
+    """Return a sign of life."""
+    return {"id": mission.id, "heartbeat_at": mission.heartbeat_at}
 
 
 def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
-    """Return what a batch adds to the three counter tables."""
+    """Return what a batch adds to the counter tables."""
     facets = [{**facet._asdict(), "missions": count} for facet, count in sorted(delta.facets.items()) if count]
     minutes = [
         {
@@ -125,7 +181,11 @@ def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
         for at, minute in sorted(delta.minutes.items())
     ]
     totals = [{"tokens": delta.tokens, "cost": delta.cost, "duration": delta.duration, "ran": delta.ran}]
-    return {"facets": facets, "minutes": minutes, "totals": totals}
+    days = [
+        {"day": day, "agent_type": agent_type, "tokens": used.tokens, "cost": used.cost}
+        for (day, agent_type), used in sorted(delta.days.items())
+    ]
+    return {"facets": facets, "minutes": minutes, "totals": totals, "days": days}
 
 
 def as_json(rows: Sequence[Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import aiosql
 import psycopg2
 
+from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
 from mission_dashboard.errors import StoreUnavailable, VersionConflict, WriteRefused
 from mission_dashboard.events import MissionEvent
-from mission_dashboard.metrics import Facet, Metrics, Point, Totals
-from mission_dashboard.missions import Mission
+from mission_dashboard.metrics import Facet, Metrics, Point, Spent, Totals
+from mission_dashboard.missions import Mission, Question
 from mission_dashboard.postgres.connections import (
     LOST,
     SLOW_STATEMENT_TIMEOUT_S,
@@ -33,10 +35,12 @@ from mission_dashboard.postgres.rows import (
     created_row,
     delta_rows,
     event_of,
-    has_new_large_values,
+    has_new_seldom_values,
     mission_of,
     moved_row,
+    question_of,
     rewritten_row,
+    touched_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
 from mission_dashboard.store import Batch, StoredKey
@@ -57,7 +61,9 @@ BATCH_PARAMETERS = {
     "facets": "json",
     "totals": "json",
     "minutes": "json",
+    "days": "json",
     "keys": "json",
+    "touched": "json",
     "shard": "smallint",
 }
 MAX_SEARCH_WORDS = 6
@@ -144,10 +150,11 @@ class PostgresStore:
         moved = [(step.before, step.after) for step in batch.steps if step.before is not None]
         parts: dict[str, Sequence[Any]] = {
             "created": [created_row(step.after) for step in batch.steps if step.before is None],
-            "moved": [moved_row(*pair) for pair in moved if not has_new_large_values(*pair)],
-            "rewritten": [rewritten_row(*pair) for pair in moved if has_new_large_values(*pair)],
+            "moved": [moved_row(*pair) for pair in moved if not has_new_seldom_values(*pair)],
+            "rewritten": [rewritten_row(*pair) for pair in moved if has_new_seldom_values(*pair)],
             "events": batch.events,
             "keys": batch.keys,
+            "touched": [touched_row(mission) for mission in batch.touched],
             **delta_rows(batch.delta),
         }
         return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
@@ -182,8 +189,8 @@ class PostgresStore:
 
     # Reading.
 
-    def _fetch(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        return self._pool.run(self._sql[name], parameters)
+    def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
+        return self._pool.run(self._sql[query], parameters)
 
     def missions(self, ids: Sequence[str]) -> list[Mission]:
         """Return the missions with these ids, as far as they exist."""
@@ -226,6 +233,11 @@ class PostgresStore:
         """Return one mission's history after a version."""
         return [event_of(row) for row in self._fetch("event_rows", mission_id=mission_id, after=after, limit=limit)]
 
+    def question(self, mission_id: str, question_id: str) -> Question | None:
+        """Return the last that was heard of an earlier question."""
+        rows = self._fetch("question_row", mission_id=mission_id, question_id=question_id)
+        return question_of(rows[0][0]) if rows else None
+
     def totals(self) -> Totals:
         """Return the totals over all missions."""
         totals = Totals()
@@ -233,7 +245,27 @@ class PostgresStore:
             totals.facets[Facet(*facet)] = count
             totals.by_status[facet[0]] += count
         totals.tokens, totals.cost, totals.duration, totals.ran = self._fetch("total_row")[0]
+        for day, agent_type, tokens, cost in self._fetch("day_rows"):
+            totals.days[day, agent_type] = Spent(int(tokens), cost)
         return totals
+
+    def overdue(self, at: datetime, rules: Rules) -> list[Mission]:
+        """Return the missions that something may be due of: silence, a time budget, a question, a cancel."""
+        silent_since = at - rules.shortest_grace
+        loses = rules.lost_after is not None
+        return [mission_of(row) for row in self._fetch("overdue_rows", at=at, silent_since=silent_since, loses=loses)]
+
+    def day_budgets(self) -> list[DayBudget]:
+        """Return the daily budgets, by name."""
+        return [DayBudget(*row) for row in self._fetch("day_budget_rows")]
+
+    def put_day_budget(self, budget: DayBudget) -> None:
+        """Set a daily budget."""
+        self._fetch("put_day_budget", **asdict(budget))
+
+    def drop_day_budget(self, name: str) -> bool:
+        """Delete a daily budget; false where there is none."""
+        return bool(self._fetch("drop_day_budget", name=name))
 
     def minutes(self, since: datetime) -> list[Point]:
         """Return what happened in each minute since a moment; ``running`` is the net change."""

@@ -49,7 +49,17 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an error as RFC 9457 has it; ``error`` repeats the sentence for older clients."""
+    return problem_answer(problem_body(status, title, detail, errors), headers)
+
+
+def problem_body(status: int, title: str, detail: str, errors: Sequence[FieldProblem] = ()) -> dict[str, Any]:
+    """Return the body of an error."""
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
     if errors:
         body["errors"] = [{"field": wrong.field, "message": wrong.message} for wrong in errors]
-    return JsonResponse(wire.dumps(body), status, headers, PROBLEM_JSON)
+    return body
+
+
+def problem_answer(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error whose body is made."""
+    return JsonResponse(wire.dumps(body), body["status"], headers, PROBLEM_JSON)

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from flask import Blueprint, Response, request
 from werkzeug.wrappers import Request
 
 from mission_dashboard import wire
-from mission_dashboard.commands import Advance, Create, Outcome, Retry
+from mission_dashboard.commands import Create, Outcome
+from mission_dashboard.control import DayBudget, directive_of
+from mission_dashboard.errors import InvalidValue
 from mission_dashboard.mission_tracker import MissionTracker
-from mission_dashboard.missions import Move
-from mission_dashboard.reports import (
-    CancelReport,
-    CompleteReport,
-    FailReport,
-    NewMission,
-    ProgressReport,
-    RetryReport,
-    StartReport,
-    understand,
-)
+from mission_dashboard.missions import Mission
+from mission_dashboard.reports import MAX_NAME, DayBudgetSaid, NewMission, understand
+from mission_dashboard.steering import Deliver
 from mission_dashboard.web import inputs
 from mission_dashboard.web.answers import answer, etag
+from mission_dashboard.web.operations import OPERATIONS, mission_answer, run_batch
+from mission_dashboard.web.waiting import Waiting
 
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
-
-Report = StartReport | ProgressReport | CompleteReport | FailReport | CancelReport
-
-MOVES: Mapping[str, tuple[Move, type[Report], str]] = {
-    "start": (Move.START, StartReport, "Mission started"),
-    "progress": (Move.PROGRESS, ProgressReport, "Progress recorded"),
-    "complete": (Move.COMPLETE, CompleteReport, "Mission completed"),
-    "fail": (Move.FAIL, FailReport, "Mission failed"),
-    "cancel": (Move.CANCEL, CancelReport, "Mission cancelled"),
-}
-REPORTING = ("start", "progress", "complete", "fail")
 
 
 def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blueprint:
@@ -56,27 +42,44 @@ def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blue
     route("POST", "/missions", "create_mission", views.create, limit)
     route("GET", "/missions/<mission_id>", "get_mission", views.get, limit)
     route("GET", "/missions/<mission_id>/events", "list_events", views.events, limit)
-    for name in MOVES:
-        limited = report_limit if name in REPORTING else limit
-        route("POST", f"/missions/<mission_id>/{name}", f"{name}_mission", partial(views.move, name), limited)
-    route("POST", "/missions/<mission_id>/retry", "retry_mission", views.retry, limit)
+    for name, operation in OPERATIONS.items():
+        limited = report_limit if operation.is_report else limit
+        route("POST", f"/missions/<mission_id>/{name}", f"{name}_mission", partial(views.operate, name), limited)
+    route("POST", "/missions/batch", "batch", views.batch, report_limit)
+    route("GET", "/missions/<mission_id>/directive", "get_directive", views.directive, report_limit)
+    route("GET", "/missions/<mission_id>/questions/<question_id>", "get_question", views.question, report_limit)
+    route("GET", "/budgets", "list_budgets", views.budgets, limit)
+    route("PUT", "/budgets/<name>", "put_budget", views.put_budget, limit)
+    route("DELETE", "/budgets/<name>", "drop_budget", views.drop_budget, limit)
     route("GET", "/running", "list_running", views.running, limit)
     route("GET", "/metrics", "get_metrics", views.metrics, limit)
     route("GET", "/metrics/history", "get_history", views.history, limit)
     return api
 
 
-def move_mission(tracker: MissionTracker, request: Request, name: str, mission_id: str) -> Response:
-    """Make the move that the request asks for and return the mission."""
-    move, model, message = MOVES[name]
-    report = understand(model, inputs.json_object(request)).to_report()
-    outcome = tracker.execute(Advance(mission_id, move, report, inputs.if_match(request)))
-    return answer({"mission": wire.mission(outcome.mission), "message": message}, headers=etag(outcome.mission))
+def operate(tracker: MissionTracker, request: Request, name: str, mission_id: str) -> Response:
+    """Do what the request asks with the mission, and return it with what its agent shall do."""
+    operation = OPERATIONS[name]
+    said = understand(operation.says, inputs.json_object(request))
+    outcome = tracker.execute(operation.build(mission_id, said, inputs.if_match(request)))
+    payload = mission_answer(outcome, operation.message, wire.now())
+    if operation.status == 201:
+        return _created(outcome, payload)
+    return answer(payload, headers=etag(outcome.mission))
+
+
+def _created(outcome: Outcome, payload: dict[str, Any]) -> Response:
+    mission = outcome.mission
+    headers = {"Location": f"/api/missions/{mission.id}", **etag(mission)}
+    if outcome.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return answer({"mission_id": mission.id, **payload}, 201, headers)
 
 
 class _Views:
     def __init__(self, tracker: MissionTracker) -> None:
         self._tracker = tracker
+        self._waiting = Waiting(tracker)
 
     def list(self) -> Response:
         query, with_facets = inputs.list_query()
@@ -94,7 +97,7 @@ class _Views:
     def create(self) -> Response:
         new = understand(NewMission, inputs.json_object(request))
         outcome = self._tracker.execute(Create(new, inputs.idempotency_key()))
-        return self._created(outcome, "Mission created")
+        return _created(outcome, mission_answer(outcome, "Mission created", wire.now()))
 
     def get(self, mission_id: str) -> Response:
         inputs.no_query()
@@ -109,13 +112,49 @@ class _Views:
         following = str(events[-1].version) if len(events) == limit else None
         return answer({"events": [wire.event(event) for event in events], "next_cursor": following})
 
-    def move(self, name: str, mission_id: str) -> Response:
-        return move_mission(self._tracker, request, name, mission_id)
+    def operate(self, name: str, mission_id: str) -> Response:
+        return operate(self._tracker, request, name, mission_id)
 
-    def retry(self, mission_id: str) -> Response:
-        understand(RetryReport, inputs.json_object(request))
-        outcome = self._tracker.execute(Retry(mission_id, inputs.if_match(request)))
-        return self._created(outcome, "Mission created to run again")
+    def batch(self) -> Response:
+        said = inputs.json_object(request)
+        if unknown := said.keys() - {"operations"}:
+            raise InvalidValue.of(sorted(unknown)[0][:MAX_NAME], "is not a known field. Send operations.")
+        return answer(run_batch(self._tracker, said.get("operations"), wire.now()))
+
+    def directive(self, mission_id: str) -> Response:
+        wait_s, said = inputs.waiting("known")
+
+        def is_new(mission: Mission) -> bool:
+            return directive_of(mission, wire.now()).action != said.get("known")
+
+        mission = self._waiting.wait(mission_id, is_new, wait_s)
+        directive = directive_of(mission, wire.now())
+        if directive.action == "cancel":
+            mission = self._tracker.execute(Deliver(mission_id)).mission
+        return answer({"directive": wire.directive(directive)}, headers=etag(mission))
+
+    def question(self, mission_id: str, question_id: str) -> Response:
+        wait_s, _ = inputs.waiting()
+        question = self._tracker.question(mission_id, question_id)
+        if question.is_open and wait_s:
+            left_s = (question.expires_at - wire.now()).total_seconds() if question.expires_at else wait_s
+            self._waiting.wait(mission_id, lambda mission: not _waits_for(mission, question_id), min(wait_s, left_s))
+            question = self._tracker.question(mission_id, question_id)
+        return answer({"question": question})
+
+    def budgets(self) -> Response:
+        inputs.no_query()
+        return answer({"budgets": [wire.day_budget(*pair) for pair in self._tracker.day_budgets()]})
+
+    def put_budget(self, name: str) -> Response:
+        said = understand(DayBudgetSaid, inputs.json_object(request))
+        budget = DayBudget(inputs.budget_name(name), said.agent_type, said.cost, said.tokens)
+        self._tracker.put_day_budget(budget)
+        return answer({"budget": budget, "message": "Budget set"})
+
+    def drop_budget(self, name: str) -> Response:
+        self._tracker.drop_day_budget(name)
+        return answer({"message": "Budget deleted"})
 
     def running(self) -> Response:
         inputs.no_query()
@@ -130,10 +169,7 @@ class _Views:
         points = self._tracker.history(inputs.history_minutes())
         return answer({"points": points})
 
-    def _created(self, outcome: Outcome, message: str) -> Response:
-        mission = outcome.mission
-        headers = {"Location": f"/api/missions/{mission.id}", **etag(mission)}
-        if outcome.replayed:
-            headers["Idempotency-Replayed"] = "true"
-        payload = {"mission_id": mission.id, "mission": wire.mission(mission), "message": message}
-        return answer(payload, 201, headers)
+
+def _waits_for(mission: Mission, question_id: str) -> bool:
+    question = mission.question
+    return question is not None and question.id == question_id and question.is_open

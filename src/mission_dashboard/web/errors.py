@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from mission_dashboard import errors
+from mission_dashboard import errors, wire
 from mission_dashboard.logs import request_id
-from mission_dashboard.web.answers import problem
+from mission_dashboard.web.answers import problem, problem_answer, problem_body
 from mission_dashboard.web.inputs import MAX_BODY_BYTES, MalformedRequest, NotJson
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ TABLE: Mapping[type[errors.MissionDashboardError], Row] = {
     MalformedRequest: Row(400, "Malformed request"),
     errors.MissionNotFound: Row(404, "Mission not found"),
     errors.IllegalMove: Row(409, "Not allowed in this status"),
+    errors.IdTaken: Row(409, "The id is taken"),
+    errors.NotAsked: Row(409, "Not asked"),
+    errors.QuestionNotFound: Row(404, "Question not found"),
+    errors.BudgetNotFound: Row(404, "Budget not found"),
     errors.VersionMismatch: Row(412, "The mission has changed"),
     NotJson: Row(415, "Not JSON"),
     errors.InvalidValue: Row(422, "Invalid value"),
@@ -56,10 +61,18 @@ def register_errors(app: Flask) -> None:
 
 def answer_ours(error: errors.MissionDashboardError) -> Response:
     """Answer an error of this package as the table has it."""
-    row = TABLE[type(error)]
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Unavailable) else None
+    return problem_answer(problem_of(error), headers)
+
+
+def problem_of(error: errors.MissionDashboardError) -> dict[str, Any]:
+    """Return the body that answers an error of this package; a refused agent learns what to do now."""
+    row = TABLE[type(error)]
     fields = error.problems if isinstance(error, errors.InvalidValue) else ()
-    return problem(row.status, row.title, str(error), fields, headers)
+    body = problem_body(row.status, row.title, str(error), fields)
+    if isinstance(error, errors.IllegalMove) and error.directive is not None:
+        body["directive"] = wire.directive(error.directive)
+    return body
 
 
 def answer_http(error: HTTPException) -> Response:

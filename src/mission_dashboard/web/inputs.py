@@ -32,8 +32,10 @@ MAX_KEY = 255
 MAX_QUERY = 200
 MAX_WORDS = 6
 MAX_EVENTS = 500
+MAX_WAIT_S = 30
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
 STATUSES = tuple(status.value for status in MissionStatus)
@@ -79,11 +81,20 @@ def _exactly(data: bytes) -> Mapping[str, Any]:
 def idempotency_key() -> str | None:
     """Return the Idempotency-Key header."""
     key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not _KEY.fullmatch(key) or not key.strip():
+    if key is not None and not _is_key(key):
         raise MalformedRequest(f"Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters.")
     return key
+
+
+def checked_key(key: object) -> str | None:
+    """Return the idempotency key of an operation in a batch."""
+    if key is None or (isinstance(key, str) and _is_key(key)):
+        return key
+    raise InvalidValue.of("idempotency_key", f"should be 1 to {MAX_KEY} printable ASCII characters.")
+
+
+def _is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None and bool(key.strip())
 
 
 def if_match(request: Request) -> tuple[int, ...] | None:
@@ -239,6 +250,22 @@ def events_page() -> tuple[int, int]:
     limit = arguments.number("limit", 200, 1, MAX_EVENTS)
     arguments.check()
     return after, limit
+
+
+def waiting(*more: str) -> tuple[float, Mapping[str, str]]:
+    """Return for how many seconds the caller would wait for news, and the other parameters, of those named."""
+    arguments = _Arguments(request.args, ("wait", *more))
+    seconds = arguments.number("wait", 0, 0, MAX_WAIT_S)
+    others = {name: value for name in more if (value := arguments.text(name, MAX_NAME)) is not None}
+    arguments.check()
+    return float(seconds), others
+
+
+def budget_name(name: str) -> str:
+    """Return the name of a daily budget."""
+    if not _NAME.fullmatch(name):
+        raise InvalidValue.of("name", "should be 1 to 100 of the characters A-Z a-z 0-9 _ . -")
+    return name
 
 
 def no_query() -> None:

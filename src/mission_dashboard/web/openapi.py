@@ -14,18 +14,19 @@ from pydantic.json_schema import models_json_schema
 
 from mission_dashboard import __version__
 from mission_dashboard.metrics import FACETS
+from mission_dashboard.missions import Cause, QuestionState
 from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, SORTS
 from mission_dashboard.reports import (
-    CancelReport,
-    CompleteReport,
-    FailReport,
+    AcknowledgeReport,
+    AnswerReport,
+    AskReport,
+    BatchSaid,
+    DayBudgetSaid,
     NewMission,
-    ProgressReport,
-    RetryReport,
     Said,
-    StartReport,
 )
-from mission_dashboard.web.inputs import MAX_EVENTS, PRIORITIES, STATUSES
+from mission_dashboard.web.inputs import MAX_EVENTS, MAX_WAIT_S, PRIORITIES, STATUSES
+from mission_dashboard.web.operations import OPERATIONS
 
 Schema = Mapping[str, Any]
 
@@ -67,10 +68,62 @@ MISSION: Schema = {
     "input_tokens": _nullable("integer"),
     "output_tokens": _nullable("integer"),
     "heartbeat_at": _nullable("string", "when its agent last reported", format="date-time"),
-    "stalled": {"type": "boolean"},
+    "moved_at": _nullable("string", "when it last started or reported progress", format="date-time"),
+    "stalled": {"type": "boolean", "description": "it runs, but its agent gives no sign of life"},
+    "stalled_reason": _nullable("string", "the evidence"),
     "budget": {"oneOf": [_ref("BudgetSaid"), {"type": "null"}]},
-    "question": {"description": "what it waits for a person to answer, or null"},
+    "budget_state": {"enum": ["warning", "exceeded", None], "description": "from 80% of a limit; at 100%"},
+    "question": {
+        "oneOf": [_ref("OpenQuestion"), {"type": "null"}],
+        "description": "what it waits for a person to answer",
+    },
     "control": {"enum": ["cancel_requested", "pause_requested", "paused", None]},
+    "receipt": {"oneOf": [_ref("Receipt"), {"type": "null"}], "description": "what became of the last order"},
+}
+_QUESTION: Schema = {
+    "id": {"type": "string"},
+    "text": {"type": "string"},
+    "options": {"type": ["array", "null"], "items": {"type": "string"}},
+    "asked_at": TIME,
+    "expires_at": _nullable("string", format="date-time"),
+}
+QUESTION: Schema = {
+    **_QUESTION,
+    "state": {"enum": [state.value for state in QuestionState]},
+    "answer": _nullable("string"),
+    "answered_by": _nullable("string"),
+    "answered_at": _nullable("string", format="date-time"),
+}
+RECEIPT: Schema = {
+    "action": {"enum": ["cancel", "pause"]},
+    "cause": {"enum": [cause.value for cause in Cause]},
+    "asked_at": TIME,
+    "deadline": {**TIME, "description": "until when the agent should acknowledge it"},
+    "asked_by": _nullable("string"),
+    "reason": _nullable("string"),
+    "delivered_at": _nullable("string", format="date-time"),
+    "acknowledged_at": _nullable("string", format="date-time"),
+    "stopped_at": _nullable("string", format="date-time"),
+    "unconfirmed": {"type": "boolean", "description": "the deadline passed without an acknowledgement"},
+}
+DIRECTIVE: Schema = {
+    "action": {"enum": ["continue", "pause", "cancel"]},
+    "reason": _nullable("string"),
+    "cause": {"enum": [*(cause.value for cause in Cause), None]},
+    "budget_left": {"oneOf": [_ref("BudgetSaid"), {"type": "null"}]},
+    "deadline": _nullable("string", "when its time is used up", format="date-time"),
+}
+DAY_BUDGET: Schema = {
+    "name": {"type": "string"},
+    "agent_type": _nullable("string"),
+    "cost": _nullable("number", "US dollars a day"),
+    "tokens": _nullable("integer", "a day"),
+    "used": {
+        "type": "object",
+        "properties": {"tokens": COUNT, "cost": {"type": "number"}},
+        "required": ["tokens", "cost"],
+        "description": "today, in UTC",
+    },
 }
 METRICS: Schema = {
     "total_missions": COUNT,
@@ -139,13 +192,51 @@ SCHEMAS: Schema = {
     "Metrics": _object(METRICS),
     "Point": _object(POINT),
     "Event": _object(EVENT),
-    "Problem": _object(PROBLEM, ("errors",)),
-    "OneMission": _object({"mission": _ref("Mission"), "message": {"type": "string"}, "timestamp": TIME}, ("message",)),
+    "Problem": _object({**PROBLEM, "directive": _ref("Directive")}, ("errors", "directive")),
+    "OpenQuestion": _object(_QUESTION),
+    "Question": _object(QUESTION),
+    "Receipt": _object(RECEIPT),
+    "Directive": _object(DIRECTIVE),
+    "DayBudget": _object(DAY_BUDGET, ("used",)),
+    "OneMission": _object(
+        {
+            "mission": _ref("Mission"),
+            "message": {"type": "string"},
+            "directive": {**_ref("Directive"), "description": "what the agent shall do; in answers to writes"},
+            "timestamp": TIME,
+        },
+        ("message", "directive"),
+    ),
+    "BatchDone": _object(
+        {
+            "results": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "status": {"type": "integer"},
+                        "mission_id": _nullable("string"),
+                        "version": {"type": "integer"},
+                        "directive": {"type": "object", "description": "as Directive; only action where that is all"},
+                        "problem": _ref("Problem"),
+                    },
+                    "required": ["status", "mission_id"],
+                },
+            },
+            "timestamp": TIME,
+        }
+    ),
+    "DirectiveNow": _object({"directive": _ref("Directive"), "timestamp": TIME}),
+    "OneQuestion": _object({"question": _ref("Question"), "timestamp": TIME}),
+    "DayBudgets": _object({"budgets": _list_of("DayBudget"), "timestamp": TIME}),
+    "OneDayBudget": _object({"budget": _ref("DayBudget"), "message": {"type": "string"}, "timestamp": TIME}),
+    "Done": _object({"message": {"type": "string"}, "timestamp": TIME}),
     "CreatedMission": _object(
         {
             "mission_id": {"type": "string"},
             "mission": _ref("Mission"),
             "message": {"type": "string"},
+            "directive": _ref("Directive"),
             "timestamp": TIME,
         }
     ),
@@ -222,6 +313,7 @@ PAGE_QUERY = (
 )
 WRITES = (400, 413, 415, 422, 429, 503)
 MOVES = (*WRITES, 404, 409, 412)
+WAIT = _parameter("wait", _whole(0, MAX_WAIT_S, 0), "for how many seconds to wait for news")
 MISSION_PATH = "/api/missions/{mission_id}"
 
 ENDPOINTS = (
@@ -239,12 +331,38 @@ ENDPOINTS = (
         ),
         errors=(404, 422, 429, 503),
     ),
-    Endpoint("POST", f"{MISSION_PATH}/start", "Start it", "OneMission", StartReport, errors=MOVES),
-    Endpoint("POST", f"{MISSION_PATH}/progress", "Report progress", "OneMission", ProgressReport, errors=MOVES),
-    Endpoint("POST", f"{MISSION_PATH}/complete", "It ended well", "OneMission", CompleteReport, errors=MOVES),
-    Endpoint("POST", f"{MISSION_PATH}/fail", "It ended badly", "OneMission", FailReport, errors=MOVES),
-    Endpoint("POST", f"{MISSION_PATH}/cancel", "Stop it", "OneMission", CancelReport, errors=MOVES),
-    Endpoint("POST", f"{MISSION_PATH}/retry", "Run it again", "CreatedMission", RetryReport, status=201, errors=MOVES),
+    *(
+        Endpoint(
+            "POST",
+            f"{MISSION_PATH}/{name}",
+            operation.summary,
+            "CreatedMission" if operation.status == 201 else "OneMission",
+            operation.says,
+            status=operation.status,
+            errors=MOVES,
+        )
+        for name, operation in OPERATIONS.items()
+    ),
+    Endpoint("POST", "/api/missions/batch", "Many writes, one commit", "BatchDone", BatchSaid, errors=WRITES),
+    Endpoint(
+        "GET",
+        f"{MISSION_PATH}/directive",
+        "What its agent shall do",
+        "DirectiveNow",
+        query=(WAIT, _parameter("known", {"type": "string"}, "the action that is known: wait for another")),
+        errors=(404, 422, 429, 503),
+    ),
+    Endpoint(
+        "GET",
+        f"{MISSION_PATH}/questions/{{question_id}}",
+        "A question and its answer",
+        "OneQuestion",
+        query=(WAIT,),
+        errors=(404, 422, 429, 503),
+    ),
+    Endpoint("GET", "/api/budgets", "Daily budgets and their use", "DayBudgets", errors=(422, 429, 503)),
+    Endpoint("PUT", "/api/budgets/{name}", "Set a daily budget", "OneDayBudget", DayBudgetSaid, errors=WRITES),
+    Endpoint("DELETE", "/api/budgets/{name}", "Delete a daily budget", "Done", errors=(404, 429, 503)),
     Endpoint("GET", "/api/running", "What runs now", "RunningMissions", errors=(422, 429, 503)),
     Endpoint("GET", "/api/metrics", "The numbers", "MetricsNow", errors=(422, 429)),
     Endpoint(
@@ -260,6 +378,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),
 )
 
+NEEDING_A_BODY = (NewMission, BatchSaid, AcknowledgeReport, AskReport, AnswerReport, DayBudgetSaid)
 ERROR_NAMES = {
     400: "Malformed JSON or header",
     404: "Unknown mission",
@@ -308,15 +427,14 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         schema = _ref(endpoint.says.__name__)
         operation["requestBody"] = {
             "content": {"application/json": {"schema": schema}},
-            "required": endpoint.says is NewMission,
+            "required": endpoint.says in NEEDING_A_BODY,
         }
     return operation
 
 
 def _path_parameters(endpoint: Endpoint) -> list[Schema]:
-    if "{mission_id}" not in endpoint.path:
-        return []
-    return [{"name": "mission_id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    names = re.findall(r"{(\w+)}", endpoint.path)
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
 def _header_parameters(endpoint: Endpoint) -> list[Schema]:
@@ -324,7 +442,7 @@ def _header_parameters(endpoint: Endpoint) -> list[Schema]:
         text = "the same key and body again answer with the mission created first; kept for a day"
         schema: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
         return [{"name": "Idempotency-Key", "in": "header", "schema": schema, "description": text}]
-    if endpoint.says is not None:
+    if endpoint.says is not None and endpoint.path.startswith(MISSION_PATH):
         text = "the ETag that the mission must still have"
         return [{"name": "If-Match", "in": "header", "schema": {"type": "string"}, "description": text}]
     return []

@@ -1,6 +1,6 @@
-"""A short way for agents' reports: start, progress, complete and fail, nearly all of the traffic.
+"""A short way for agents' reports: start, progress, complete, fail and heartbeats, nearly all of the traffic.
 
-They need nothing of Flask's request context, and that context costs as much as the whole write. So these four are
+They need nothing of Flask's request context, and that context costs as much as the whole write. So these are
 taken before Flask: the same views, errors and limits, called directly. What does not look exactly like a report goes
 on to Flask, which knows the same addresses.
 """
@@ -15,10 +15,11 @@ from werkzeug.wrappers import Request, Response
 
 from mission_dashboard.errors import MissionDashboardError
 from mission_dashboard.mission_tracker import MissionTracker
-from mission_dashboard.web.api import REPORTING, move_mission
+from mission_dashboard.web.api import operate
 from mission_dashboard.web.errors import answer_http, answer_ours, answer_unforeseen
 from mission_dashboard.web.inputs import MAX_BODY_BYTES
 from mission_dashboard.web.limits import Gate
+from mission_dashboard.web.operations import REPORTING
 from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
 
 _REPORT = re.compile(rf"/api/missions/([A-Za-z0-9_.-]{{1,255}})/({'|'.join(REPORTING)})", re.ASCII)
@@ -49,9 +50,9 @@ class ReportLane:
         response.headers.extend(passage.headers)
         return response(environ, start_response)
 
-    def _report(self, environ: Environ, mission_id: str, move: str) -> Response:
+    def _report(self, environ: Environ, mission_id: str, name: str) -> Response:
         try:
-            return move_mission(self._tracker, _Report(environ, populate_request=False), move, mission_id)
+            return operate(self._tracker, _Report(environ, populate_request=False), name, mission_id)
         except MissionDashboardError as error:
             return answer_ours(error)
         except HTTPException as error:

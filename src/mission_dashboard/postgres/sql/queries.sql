@@ -4,19 +4,22 @@ WITH created AS (
     INSERT INTO missions (
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
         duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
-        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+        budget_state, control, receipt, question, stalled_reason, finish_digest
     )
     SELECT
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
         duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
-        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+        budget_state, control, receipt, question, stalled_reason, finish_digest
     FROM json_to_recordset(:created::json) AS m (
         id text, title text, description text, status text, priority text, created_at timestamptz,
         updated_at timestamptz, version bigint, started_at timestamptz, completed_at timestamptz,
         duration double precision, progress double precision, error_message text, result jsonb, metadata jsonb,
         mission_type text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         parent_id text, retry_of text, step text, input_tokens bigint, output_tokens bigint,
-        heartbeat_at timestamptz, budget jsonb, finish_digest text
+        heartbeat_at timestamptz, moved_at timestamptz, budget jsonb, budget_state text, control text, receipt jsonb,
+        question jsonb, stalled_reason text, finish_digest text
     )
     RETURNING 1
 ),
@@ -38,18 +41,21 @@ moved AS (
         input_tokens = m.input_tokens,
         output_tokens = m.output_tokens,
         heartbeat_at = m.heartbeat_at,
+        moved_at = m.moved_at,
+        stalled_reason = m.stalled_reason,
         finish_digest = m.finish_digest
     FROM json_to_recordset(:moved::json) AS m (
         id text, old_version bigint, status text, updated_at timestamptz, version bigint,
         started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
-        step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, finish_digest text
+        step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
+        stalled_reason text, finish_digest text
     )
     WHERE missions.id = m.id
         AND missions.version = m.old_version
     RETURNING 1
 ),
--- The same for missions whose large values changed too; the others' are left where they are.
+-- The same for missions whose large or seldom values changed too; the others' are left where they are.
 rewritten AS (
     UPDATE missions
     SET status = m.status,
@@ -68,16 +74,24 @@ rewritten AS (
         input_tokens = m.input_tokens,
         output_tokens = m.output_tokens,
         heartbeat_at = m.heartbeat_at,
+        moved_at = m.moved_at,
+        stalled_reason = m.stalled_reason,
         finish_digest = m.finish_digest,
         result = m.result,
         metadata = m.metadata,
-        mission_type = m.mission_type
+        mission_type = m.mission_type,
+        budget_state = m.budget_state,
+        control = m.control,
+        receipt = m.receipt,
+        question = m.question
     FROM json_to_recordset(:rewritten::json) AS m (
         id text, old_version bigint, status text, updated_at timestamptz, version bigint,
         started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
-        step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, finish_digest text,
-        result jsonb, metadata jsonb, mission_type text
+        step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
+        stalled_reason text, finish_digest text,
+        result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
+        question jsonb
     )
     WHERE missions.id = m.id
         AND missions.version = m.old_version
@@ -130,6 +144,23 @@ told AS (
         tokens = mission_minutes.tokens + excluded.tokens,
         cost = mission_minutes.cost + excluded.cost
 ),
+used AS (
+    INSERT INTO mission_days (day, shard, agent_type, tokens, cost)
+    SELECT day, :shard::smallint, agent_type, tokens, cost
+    FROM json_to_recordset(:days::json) AS d (day date, agent_type text, tokens numeric, cost numeric)
+    ON CONFLICT (day, shard, agent_type)
+    DO UPDATE SET
+        tokens = mission_days.tokens + excluded.tokens,
+        cost = mission_days.cost + excluded.cost
+),
+-- Signs of life alone: no version, so they never stand in the way of another writer.
+alive AS (
+    UPDATE missions
+    SET heartbeat_at = greatest(missions.heartbeat_at, t.heartbeat_at)
+    FROM json_to_recordset(:touched::json) AS t (id text, heartbeat_at timestamptz)
+    WHERE missions.id = t.id
+        AND missions.status IN ('pending', 'running')
+),
 remembered AS (
     INSERT INTO idempotency_keys (key, digest, mission_id, created_at)
     SELECT key, digest, mission_id, created_at
@@ -154,7 +185,8 @@ LIMIT 1;
 SELECT
     id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
     duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
 FROM missions
 WHERE id = ANY(:ids);
 
@@ -163,7 +195,8 @@ WHERE id = ANY(:ids);
 SELECT
     id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
     duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
 FROM missions
 WHERE status IN ('pending', 'running')
 ORDER BY created_at DESC, id DESC
@@ -174,7 +207,8 @@ LIMIT :limit;
 SELECT
     id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
     duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
 FROM missions
 WHERE status = 'running'
 ORDER BY created_at DESC, id DESC
@@ -185,11 +219,65 @@ LIMIT :limit;
 SELECT
     id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
     duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
 FROM missions
 WHERE completed_at IS NOT NULL
 ORDER BY completed_at DESC
 LIMIT :limit;
+
+-- name: overdue_rows
+-- The missions of which something may be due; the domain decides what.
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
+FROM missions
+WHERE status = 'running'
+    AND (
+        (heartbeat_at < :silent_since AND stalled_reason IS NULL)
+        OR (heartbeat_at < :silent_since AND :loses)
+        OR started_at + (budget ->> 'seconds')::double precision * interval '0.8 seconds' <= :at
+        OR (question ->> 'state' = 'open' AND (question ->> 'expires_at')::timestamptz <= :at)
+    )
+UNION ALL
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
+FROM missions
+WHERE control = 'cancel_requested'
+    AND NOT (receipt ->> 'unconfirmed')::boolean
+    AND (receipt ->> 'deadline')::timestamptz < :at
+LIMIT 1000;
+
+-- name: day_rows
+-- What each agent used today, and yesterday for those whose clock is behind.
+SELECT day, agent_type, sum(tokens), sum(cost)
+FROM mission_days
+WHERE day >= (now() AT TIME ZONE 'UTC')::date - 1
+GROUP BY day, agent_type;
+
+-- name: day_budget_rows
+-- The daily budgets, by name.
+SELECT name, agent_type, cost, tokens
+FROM mission_day_budgets
+ORDER BY name;
+
+-- name: put_day_budget!
+-- Set a daily budget.
+INSERT INTO mission_day_budgets (name, agent_type, cost, tokens)
+VALUES (:name, :agent_type, :cost, :tokens)
+ON CONFLICT (name)
+DO UPDATE SET agent_type = excluded.agent_type, cost = excluded.cost, tokens = excluded.tokens;
+
+-- name: drop_day_budget
+-- Delete a daily budget.
+DELETE FROM mission_day_budgets
+WHERE name = :name
+RETURNING name;
 
 -- name: key_rows
 -- What these idempotency keys were used for.
@@ -296,6 +384,15 @@ WHERE mission_id = :mission_id
 ORDER BY version
 LIMIT :limit;
 
+-- name: question_row
+-- The last state of one of a mission's questions.
+SELECT changes -> 'question'
+FROM mission_events
+WHERE mission_id = :mission_id
+    AND changes -> 'question' ->> 'id' = :question_id
+ORDER BY version DESC
+LIMIT 1;
+
 -- name: server_version
 -- The version of the PostgreSQL server.
 SELECT current_setting('server_version');
@@ -307,14 +404,15 @@ SELECT current_setting('server_version');
 SELECT
     id, title, description, page.status, priority, created_at, updated_at, version, started_at, completed_at,
     duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget, finish_digest
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
 FROM unnest(:statuses) AS wanted (status)
 CROSS JOIN LATERAL (
     SELECT
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
         duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, budget,
-        finish_digest, {key} AS sort_key
+        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+        budget_state, control, receipt, question, stalled_reason, finish_digest, {key} AS sort_key
     FROM missions
     WHERE missions.status = wanted.status
         AND (:after_id IS NULL OR ({key}, id) {comes_after} (:after_key, :after_id))
