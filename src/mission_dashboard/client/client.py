@@ -226,6 +226,10 @@ class MissionClient:
         self._sender.wake(body["op"] in URGENT)
         return waiting
 
+    def put_after(self, mission: BaseMission[Any], body: JsonObject) -> None:
+        """Queue what follows from an answer, in the sender's thread: part of what `flush` waits for."""
+        self._sender.owed_number = self.put(mission, body).number
+
     def put_progress(self, mission: BaseMission[Any]) -> None:
         """Note that a mission has new progress to tell."""
         if self.is_open:

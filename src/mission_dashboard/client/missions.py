@@ -43,6 +43,8 @@ Done = TypeVar("Done")
 Directive = Mapping[str, Any]
 CONTINUE: Directive = {"action": "continue"}
 UNKNOWN_MODEL = "unknown"
+ENDINGS = ("complete", "fail")
+UNREADABLE = (400, 413, 422)
 
 
 class BaseMission(Generic[Done]):
@@ -66,13 +68,15 @@ class BaseMission(Generic[Done]):
         self._action = "continue"
         self._is_live = False
         self._is_ended = False
+        self._is_ended_barely = False
         self._is_attached = False
+        self._error: str | None = None
         self._was_told = False
         self._was_confirmed = False
         self._dirty = False
         self._progress: float | None = None
         self._step: str | None = None
-        self._usage: dict[str, tuple[int, int, int, int]] = {}
+        self._usage: dict[str, tuple[int, ...]] = {}
         self._cost: float | None = None
         self._metadata: JsonObject = {}
         self._sent_metadata: JsonObject = self._metadata
@@ -111,14 +115,14 @@ class BaseMission(Generic[Done]):
         """Say that the mission ended well; ``with`` does it."""
         if result is not UNSAID:
             self.outcome = values.json_value(result)
-        said = self._usage_said() | _filled({"result": self.outcome, "step": self._step})
-        self._end({"op": "complete", "mission_id": self.id, **said})
+        said = {"result": self.outcome, "step": self._step_said(), **self._usage_said()}
+        self._end({"op": "complete", "mission_id": self.id, **_filled(said)})
 
     def fail(self, error: BaseException | str) -> None:
         """Say that the mission ended badly; ``with`` does it when an exception leaves it."""
-        message = values.text(error, values.MAX_ERROR) if isinstance(error, str) else values.error_text(error)
-        said = self._usage_said() | _filled({"result": self.outcome, "step": self._step, "progress": self._progress})
-        self._end({"op": "fail", "mission_id": self.id, "error_message": message, **said})
+        self._error = values.text(error, values.MAX_ERROR) if isinstance(error, str) else values.error_text(error)
+        said = {"result": self.outcome, "step": self._step_said(), "progress": self._progress, **self._usage_said()}
+        self._end({"op": "fail", "mission_id": self.id, "error_message": self._error, **_filled(said)})
 
     def cancel(self, reason: str | None = None) -> None:
         """Say that the agent itself stopped the mission."""
@@ -137,7 +141,7 @@ class BaseMission(Generic[Done]):
     ) -> Done:
         """Say how far the mission is (0 to 100), what it does now, and what there is so far."""
         if percent is not None:
-            self._progress = percent if 0 <= percent <= 100 else min(max(percent, 0.0), 100.0)
+            self._progress = values.percent(percent)
         if step is not None:
             self._step = step
         if metadata is not None:
@@ -150,22 +154,17 @@ class BaseMission(Generic[Done]):
         self, input: int = 0, output: int = 0, *, cached: int = 0, reasoning: int = 0, model: str | None = None
     ) -> Done:
         """Add tokens to the mission's totals; ``input`` includes ``cached``, ``output`` includes ``reasoning``."""
-        used = (int(input or 0), int(cached or 0), int(output or 0), int(reasoning or 0))
+        used = tuple(values.count(number) for number in (input, cached, output, reasoning))
         name = values.name(model) or self._model or UNKNOWN_MODEL
         with self._client.adding:
             before = self._usage.get(name, (0, 0, 0, 0))
-            self._usage[name] = (
-                before[0] + used[0],
-                before[1] + used[1],
-                before[2] + used[2],
-                before[3] + used[3],
-            )
+            self._usage[name] = tuple(sum(pair) for pair in zip(before, used, strict=True))
         return self._report()
 
     def add_cost(self, usd: float) -> Done:
         """Add US dollars to the cost that the agent reports; leave it out to have it computed from tokens."""
         with self._client.adding:
-            self._cost = (self._cost or 0.0) + float(usd)
+            self._cost = (self._cost or 0.0) + values.amount(usd)
         return self._report()
 
     def result(self, value: Any) -> Done:
@@ -223,9 +222,9 @@ class BaseMission(Generic[Done]):
             return None
         said: JsonObject = {"op": "progress", "mission_id": self.id}
         if self._progress is not None:
-            said["progress"] = float(self._progress)
+            said["progress"] = self._progress
         if self._step is not None:
-            said["step"] = values.text(self._step, values.MAX_STEP)
+            said["step"] = self._step_said()
         said.update(self._usage_said())
         partial = self._partial
         if partial is not self._sent_partial:
@@ -258,8 +257,13 @@ class BaseMission(Generic[Done]):
         self.hear(directive)
         if operation == "create":
             self.is_refused = True
-        if operation in ("complete", "fail") and self._action == "cancel":
-            self.put(self._receipt(stopped=True))
+        if operation in ENDINGS and self._action == "cancel":
+            self._client.put_after(self, self._receipt(stopped=True))
+        elif operation in ENDINGS and status in UNREADABLE and not self._is_ended_barely:
+            # What was said along with the end is wrong; the end itself is true.
+            self._is_ended_barely = True
+            bare = {"op": operation, "mission_id": self.id, **_filled({"error_message": self._error})}
+            self._client.put_after(self, bare)
 
     # Below the surface
 
@@ -352,6 +356,9 @@ class BaseMission(Generic[Done]):
     def _receipt(self, stopped: bool) -> JsonObject:
         said = {"op": "acknowledge", "mission_id": self.id, "directive": "cancel", "stopped": stopped}
         return {**said, **self._usage_said()}
+
+    def _step_said(self) -> str | None:
+        return values.text(self._step, values.MAX_STEP) if self._step is not None else None
 
     def _usage_said(self) -> JsonObject:
         """Return tokens, cost and metadata so far.

@@ -13,11 +13,14 @@ kinds of things wait:
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections import deque
 from typing import Any, Protocol
 
 from mission_dashboard.client.transport import JsonObject, encode
+
+logger = logging.getLogger(__name__)
 
 MAX_OPERATIONS = 1000
 MAX_BYTES = 4_000_000
@@ -121,7 +124,11 @@ class Outbox:
             waiting.body = waiting.mission.take_report()
         if waiting.body is None:
             return False
-        waiting.data = encode(waiting.body)
+        try:
+            waiting.data = encode(waiting.body)
+        except (ValueError, TypeError, RecursionError):
+            logger.exception("A report of the Mission Dashboard client could not be written as JSON")
+            return False
         return True
 
     def _take_parts(self, count: int, taken: list[Waiting]) -> None:

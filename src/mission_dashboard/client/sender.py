@@ -47,6 +47,8 @@ class Sender:
         self._starting = threading.Lock()
         self._in_flight: list[Waiting] = []
         self._settled = 0
+        self.owed_number = 0
+        """The last operation that an answer led to."""
         self._sent_at = 0.0
         self._beat_at = 0.0
         self._backoff = Backoff()
@@ -258,6 +260,8 @@ class Sender:
         if not isinstance(status, int) or status < 400:
             mission.hear(said.get("directive"))
             return
+        if mission.is_refused:
+            return  # that its creation was refused has been told
         operation = str((waiting.body or {}).get("op"))
         mission.hear_refusal(operation, status, said.get("directive"))
         key = (mission.id, operation, status)
@@ -288,7 +292,7 @@ class Sender:
         self.wake(is_urgent=True)
 
     def _is_settled(self, target: int) -> bool:
-        return self._settled >= target and not self._in_flight and not self._outbox.has_parts
+        return self._settled >= max(target, self.owed_number) and not self._in_flight and not self._outbox.has_parts
 
     def finish(self, deadline: float) -> list[Waiting]:
         """Send what waits until the deadline, then end; return what was left over."""

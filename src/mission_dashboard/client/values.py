@@ -75,12 +75,30 @@ def json_object(value: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(json_value(value)) if value else {}
 
 
-def whole_number(value: object) -> int:
-    """Return a count; raise TypeError or ValueError where it is none."""
-    number = int(value)  # type: ignore[call-overload]
-    if number < 0:
-        raise ValueError(f"{number} is less than 0")
-    return int(number)
+def percent(value: Any) -> float | None:
+    """Return a number of percent within 0 to 100; None for what is no number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(number, 0.0), 100.0) if number == number else None
+
+
+def count(value: Any) -> int:
+    """Return a count; 0 for what is none, such as the None of a model that does not say."""
+    try:
+        return max(int(value), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def amount(value: Any) -> float:
+    """Return an amount of money; 0 for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
 
 
 def error_text(error: BaseException) -> str:
