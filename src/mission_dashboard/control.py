@@ -23,6 +23,7 @@ from mission_dashboard.missions import (
     QuestionState,
     Receipt,
     Report,
+    changed,
     said_values,
 )
 
@@ -112,8 +113,7 @@ def _left(mission: Mission, now: datetime) -> tuple[BudgetLeft | None, datetime 
 
 
 def _changed(mission: Mission, at: datetime, **changes: Any) -> Mission:
-    at = max(at, mission.updated_at)
-    return replace(mission, version=mission.version + 1, updated_at=at, **changes)
+    return changed(mission, {"version": mission.version + 1, "updated_at": max(at, mission.updated_at), **changes})
 
 
 # Orders and receipts.

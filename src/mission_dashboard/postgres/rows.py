@@ -86,6 +86,7 @@ WRITTEN_AT_EACH_MOVE = (
     "finish_digest",
 )
 SELDOM_WRITTEN = ("result", "metadata", "budget_state", "control", "receipt", "question")
+_moving = attrgetter(*WRITTEN_AT_EACH_MOVE)
 _seldom = attrgetter(*SELDOM_WRITTEN)
 
 
@@ -140,7 +141,7 @@ def created_row(mission: Mission) -> dict[str, Any]:
 
 def moved_row(before: Mission, after: Mission) -> dict[str, Any]:
     """Return what every move may change, and the version it starts from."""
-    row = {name: getattr(after, name) for name in WRITTEN_AT_EACH_MOVE}
+    row = dict(zip(WRITTEN_AT_EACH_MOVE, _moving(after), strict=True))
     row["old_version"] = before.version
     return row
 
@@ -155,7 +156,7 @@ def rewritten_row(before: Mission, after: Mission) -> dict[str, Any]:
 
 def has_new_seldom_values(before: Mission, after: Mission) -> bool:
     """Whether large values were said anew, or the mission was steered."""
-    return any(old is not new for old, new in zip(_seldom(before), _seldom(after), strict=True))
+    return bool(_seldom(before) != _seldom(after))
 
 
 def touched_row(mission: Mission) -> dict[str, Any]:

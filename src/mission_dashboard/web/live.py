@@ -32,6 +32,8 @@ LONGEST_REST_S = 0.25
 # So many changes at once mean that writes come by the hundred: then pictures 40 times a second are enough.
 MANY_CHANGES = 8
 REST_AFTER_MANY_S = 0.025
+# And so many, that writes come by the thousand: nobody reads more than four pictures of a mission a second.
+FLOOD = 300
 MAX_CURSOR = 64
 ASKING_INTERVAL_S = 0.1
 
@@ -152,14 +154,21 @@ class Live:
             self._wake.wait(left_s)
 
     def _send(self, notices: Sequence[Message], changes: Sequence[Change], send_metrics: bool) -> None:
+        if not self._fanout.count():
+            return
         messages = [*notices, *(("mission_update", wire.update(change)) for change in changes)]
         if send_metrics:
             metrics = wire.metrics(self._tracker.metrics())
             messages.append(("metrics_update", {"metrics": metrics, "timestamp": wire.now()}))
         viewers = self._fanout.send(messages)
         cost_s = viewers * COST_PER_VIEWER_S + len(messages) * COST_PER_MESSAGE_S
-        least_s = REST_AFTER_MANY_S if viewers and len(changes) >= MANY_CHANGES else 0.0
-        time.sleep(min(max(cost_s * REST_FACTOR, least_s), LONGEST_REST_S))
+        if not viewers or len(changes) < MANY_CHANGES:
+            rest_s = min(cost_s * REST_FACTOR, LONGEST_REST_S)
+        elif len(changes) < FLOOD:
+            rest_s = min(max(cost_s * REST_FACTOR, REST_AFTER_MANY_S), LONGEST_REST_S)
+        else:
+            rest_s = LONGEST_REST_S
+        time.sleep(rest_s)
 
     # From the viewers.
 
