@@ -225,9 +225,7 @@ def test_a_busy_dashboard_is_left_alone_as_long_as_it_says() -> None:
     assert [operation["op"] for operation in server.operations] == ["create", "start", "complete"]
 
 
-def test_of_progress_the_newest_is_sent_and_of_lines_the_last(
-    hole: BlackHole, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_of_progress_the_newest_is_sent_and_of_lines_the_last(caplog: pytest.LogCaptureFixture) -> None:
     server = BusyServer("HTTP/1.1 503 X\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     client = MissionClient(server.url, handle_sigterm=False, max_lines=100)
 
@@ -453,8 +451,8 @@ with client.mission("Parent process") as m:
     )
     code, output, errors = Script(code, MISSION_DASHBOARD_URL=dashboard.url).finish()
 
-    [parent], [child] = found(dashboard, "Parent process"), found(dashboard, "Child process")
     assert (code, output, errors) == (0, "running said by the child\n", "")
+    [parent], [child] = found(dashboard, "Parent process"), found(dashboard, "Child process")
     assert (parent["status"], child["status"], child["parent_id"]) == ("completed", "completed", parent["id"])
 
 
@@ -601,8 +599,8 @@ def test_a_spool_that_cannot_be_written_is_told_once_and_does_no_harm(
 @pytest.mark.parametrize("green", ["eventlet", "gevent"])
 def test_green_threads_share_a_client(dashboard: Dashboard, green: str) -> None:
     patch = {
-        "eventlet": "import eventlet; eventlet.monkey_patch()\nspawn, wait = eventlet.spawn, lambda t: t.wait()",
-        "gevent": "from gevent import monkey; monkey.patch_all()\nimport gevent\nspawn, wait = gevent.spawn, lambda t: t.get()",
+        "eventlet": "import eventlet; eventlet.monkey_patch(); spawn, join = eventlet.spawn, 'wait'",
+        "gevent": "import gevent.monkey; gevent.monkey.patch_all(); spawn, join = gevent.spawn, 'get'",
     }[green]
     code = (
         "import warnings; warnings.simplefilter('ignore')\n"
@@ -617,7 +615,7 @@ def work(number):
             time.sleep(0.001)
 with client.mission("Green {green} whole"):
     for task in [spawn(carry(work), number) for number in range(5)]:
-        wait(task)
+        getattr(task, join)()
 assert client.flush(20)
 print(client.api.list(q="Green {green}", status="completed")["total"])
 """

@@ -56,6 +56,7 @@ class MissionClient:
         self.process = os.getpid()
         self._drop_was_told = False
         self._is_closed = False
+        self._inherited: list[BaseMission[Any]] = []
         self._begin(adopts=True)
         leaving.watch(self)
         if self._sender.has_orphans:
@@ -199,6 +200,7 @@ class MissionClient:
 
     def renew_after_fork(self) -> None:
         """Begin anew in a forked child: what waits, and the threads, are the parent's."""
+        self._inherited = [mission for mission in self._sender.live() if isinstance(mission, BaseMission)]
         if self._spool is not None:
             self._spool.abandon()
         self.process = os.getpid()
@@ -220,6 +222,7 @@ class MissionClient:
         """Queue an operation."""
         if not self.is_open:
             return Waiting(0, mission, body)
+        self._introduce()
         waiting = self._outbox.put(mission, body)
         if self._spool is not None:
             self._spool.add(waiting)
@@ -233,6 +236,7 @@ class MissionClient:
     def put_progress(self, mission: BaseMission[Any]) -> None:
         """Note that a mission has new progress to tell."""
         if self.is_open:
+            self._introduce()
             self._outbox.put(mission, None)
             self._sender.wake()
 
@@ -240,6 +244,7 @@ class MissionClient:
         """Queue a log line or span; where too many wait, the oldest is dropped."""
         if not self.is_open:
             return
+        self._introduce()
         if not self._outbox.put_part(mission, kind, part) and not self._drop_was_told:
             self._drop_was_told = True
             logger.warning(
@@ -247,6 +252,14 @@ class MissionClient:
                 self.settings.max_lines,
             )
         self._sender.wake()
+
+    def _introduce(self) -> None:
+        """Say of missions from before the fork that they exist: the parent may not have come to it yet."""
+        while self._inherited:
+            mission = self._inherited.pop(0)
+            mission.forget_waiting()
+            for body in mission.introduction:
+                self._outbox.put(mission, body, is_repeat=True)
 
     @property
     def is_open(self) -> bool:

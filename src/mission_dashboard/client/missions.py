@@ -59,6 +59,8 @@ class BaseMission(Generic[Done]):
         self.directive: Directive = CONTINUE
         """What the dashboard said last: action, reason, cause, budget_left, deadline."""
         self.outcome: Any = None
+        self.introduction: tuple[JsonObject, ...] = ()
+        """What created and started it."""
         self._client = client
         self._owner = client.process
         self._creation: JsonObject | None = None
@@ -104,9 +106,13 @@ class BaseMission(Generic[Done]):
         self.obey_cancel()
         creation, self._creation = self._creation, None
         if creation is not None:
-            self.put({"op": "create", "id": self.id, **creation})
-            said = {"agent_type": self._agent, "model_used": self._model}
-            self.put({"op": "start", "mission_id": self.id, **_filled(said)})
+            said = _filled({"agent_type": self._agent, "model_used": self._model})
+            self.introduction = (
+                {"op": "create", "id": self.id, **creation},
+                {"op": "start", "mission_id": self.id, **said},
+            )
+            for body in self.introduction:
+                self.put(body)
             self._is_live = True
             self._client.enlist(self)
         return self._pass()
@@ -399,6 +405,10 @@ class BaseMission(Generic[Done]):
     def attach(self) -> None:
         """Treat the mission as one that exists already and that others end."""
         self._is_attached = self._is_live = True
+
+    def forget_waiting(self) -> None:
+        """Know, in a forked child, that the progress which waited at the fork is the parent's to send."""
+        self._dirty = False
 
     def is_at(self, url: str) -> bool:
         """Whether the mission is on this dashboard."""

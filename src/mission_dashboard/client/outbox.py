@@ -47,14 +47,16 @@ class Reporter(Protocol):
 class Waiting:
     """One operation that waits; ``answer`` is its result once it was sent."""
 
-    __slots__ = ("answer", "body", "data", "mission", "number", "withdrawn")
+    __slots__ = ("answer", "body", "data", "is_repeat", "mission", "number", "withdrawn")
 
-    def __init__(self, number: int, mission: Reporter | None, body: JsonObject | None) -> None:
+    def __init__(self, number: int, mission: Reporter | None, body: JsonObject | None, is_repeat: bool = False) -> None:
         self.number = number
         self.mission = mission
         self.body = body
         self.data = b""
         self.answer: JsonObject | None = None
+        self.is_repeat = is_repeat
+        """Whether the dashboard may have taken it before: then it is no news that it is not allowed any more."""
         self.withdrawn = False
 
 
@@ -82,10 +84,10 @@ class Outbox:
         """Whether log lines or spans wait."""
         return bool(self._parts)
 
-    def put(self, mission: Reporter | None, body: JsonObject | None) -> Waiting:
+    def put(self, mission: Reporter | None, body: JsonObject | None, is_repeat: bool = False) -> Waiting:
         """Add an operation; without a body, progress that is read when it is sent."""
         with self._order:
-            waiting = Waiting(next(self._numbers), mission, body)
+            waiting = Waiting(next(self._numbers), mission, body, is_repeat)
             self._entries.append(waiting)
             self.last_number = waiting.number
         return waiting

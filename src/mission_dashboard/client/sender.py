@@ -24,6 +24,7 @@ from mission_dashboard.client.transport import Call, JsonObject, Transport, enco
 logger = logging.getLogger(__name__)
 
 SPLIT = (400, 413, 422)
+CONFLICT = 409
 LONGEST_WAIT_S = 300.0
 LINGER_S = 0.003
 FLUSH_LOOK_S = 0.005
@@ -193,6 +194,8 @@ class Sender:
         try:
             answers = self._post(batch)
         except DashboardUnreachable as error:
+            for waiting in batch:
+                waiting.is_repeat = True
             self._put_off(str(error), None)
         except ServerSaid as refusal:
             if refusal.status not in SPLIT:
@@ -265,7 +268,7 @@ class Sender:
         operation = str((waiting.body or {}).get("op"))
         mission.hear_refusal(operation, status, said.get("directive"))
         key = (mission.id, operation, status)
-        if key in self._refused:
+        if key in self._refused or (status == CONFLICT and (waiting.is_repeat or operation == "start")):
             return
         if len(self._refused) >= REMEMBERED_REFUSALS:
             self._refused.clear()
