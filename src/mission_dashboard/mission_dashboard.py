@@ -97,11 +97,14 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.inputs import MAX_BODY_BYTES
     from mission_dashboard.web.limits import make_limits
     from mission_dashboard.web.live import Live
+    from mission_dashboard.web.origins import OriginGuard
     from mission_dashboard.web.pages import make_pages
+    from mission_dashboard.web.ping import make_ping
     from mission_dashboard.web.report_lane import ReportLane
     from mission_dashboard.web.requests_log import RequestLog
     from mission_dashboard.web.sessions import NoSessions
     from mission_dashboard.web.socket_json import SocketJson
+    from mission_dashboard.web.socket_reports import take_reports
 
     app = Flask("mission_dashboard", template_folder=str(ROOT / "templates"), static_folder=None)
     app.session_interface = NoSessions()
@@ -121,8 +124,10 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     )
     live = Live(socketio, tracker)
     limits = make_limits(app, settings)
+    take_reports(socketio, tracker, limits.report_gate)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
+    app.register_blueprint(make_ping(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_docs(app))
     app.register_blueprint(make_pages(app, ROOT / "static"))
@@ -131,6 +136,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)
     else:  # a page of another origin needs headers that Flask-CORS adds
         app.wsgi_app = ReportLane(app.wsgi_app, tracker, limits.report_gate)  # type: ignore[method-assign]
+    app.wsgi_app = OriginGuard(app.wsgi_app, settings.cors_origins)  # type: ignore[method-assign]
     app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     return app, live
 

@@ -303,6 +303,12 @@ class MissionTracker:
             running -= point.running
         return points[::-1]
 
+    def newest_ping(self, key: str) -> Mission | None:
+        """Return the newest mission that a script speaks of by this name, if there is one."""
+        self._require_up()
+        found = self._store.newest_ping(key)
+        return found and self.get(found.id)
+
     def events(self, mission_id: str, after: int = 0, limit: int = 200) -> Sequence[MissionEvent]:
         """Return one mission's history after a version, oldest first."""
         mission = self.get(mission_id)

@@ -204,6 +204,11 @@ class PostgresStore:
         """Return the running missions, newest first."""
         return [mission_of(row) for row in self._fetch("running_rows", limit=limit)]
 
+    def newest_ping(self, key: str) -> Mission | None:
+        """Return the newest mission that a script speaks of by this name."""
+        rows = self._fetch("ping_rows", key=key)
+        return mission_of(rows[0]) if rows else None
+
     def finished(self, limit: int) -> list[Mission]:
         """Return the missions that finished last."""
         return [mission_of(row) for row in self._fetch("finished_rows", limit=limit)]

@@ -279,6 +279,18 @@ DELETE FROM mission_day_budgets
 WHERE name = :name
 RETURNING name;
 
+-- name: ping_rows
+-- The newest mission that a script speaks of by this name.
+SELECT
+    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
+    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
+    budget_state, control, receipt, question, stalled_reason, finish_digest
+FROM missions
+WHERE metadata ->> 'ping_key' = :key
+ORDER BY created_at DESC, id DESC
+LIMIT 1;
+
 -- name: key_rows
 -- What these idempotency keys were used for.
 SELECT key, digest, mission_id
