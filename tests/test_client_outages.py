@@ -439,8 +439,9 @@ with client.mission("Parent process") as m:
     m.progress(10)
     child = os.fork()
     if child == 0:
+        m.progress(20, step="said by the child")
         with client.mission("Child process") as part:
-            m.progress(20, step="said by the child")
+            pass
         assert client.flush(20)
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0

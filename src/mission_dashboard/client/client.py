@@ -201,6 +201,8 @@ class MissionClient:
     def renew_after_fork(self) -> None:
         """Begin anew in a forked child: what waits, and the threads, are the parent's."""
         self._inherited = [mission for mission in self._sender.live() if isinstance(mission, BaseMission)]
+        for mission in self._inherited:
+            mission.forget_waiting()
         if self._spool is not None:
             self._spool.abandon()
         self.process = os.getpid()
@@ -257,7 +259,6 @@ class MissionClient:
         """Say of missions from before the fork that they exist: the parent may not have come to it yet."""
         while self._inherited:
             mission = self._inherited.pop(0)
-            mission.forget_waiting()
             for body in mission.introduction:
                 self._outbox.put(mission, body, is_repeat=True)
 
