@@ -101,21 +101,26 @@ class BaseMission(Generic[Done]):
 
     # Life
 
-    def start(self) -> Done:
-        """Create the mission and say that it runs; ``with`` does it."""
-        self.obey_cancel()
+    def create(self) -> None:
+        """Create the mission, pending, for work that begins later; `start` does it otherwise."""
         creation, self._creation = self._creation, None
         if creation is not None:
+            self._introduce({"op": "create", "id": self.id, **creation})
+
+    def start(self) -> Done:
+        """Say that the mission runs, after creating it if need be; ``with`` does it."""
+        self.obey_cancel()
+        self.create()
+        if not (self._is_live or self._is_ended):
             said = _filled({"agent_type": self._agent, "model_used": self._model})
-            self.introduction = (
-                {"op": "create", "id": self.id, **creation},
-                {"op": "start", "mission_id": self.id, **said},
-            )
-            for body in self.introduction:
-                self.put(body)
+            self._introduce({"op": "start", "mission_id": self.id, **said})
             self._is_live = True
             self._client.enlist(self)
         return self._pass()
+
+    def _introduce(self, body: JsonObject) -> None:
+        self.introduction = (*self.introduction, body)
+        self.put(body)
 
     def complete(self, result: Any = UNSAID) -> None:
         """Say that the mission ended well; ``with`` does it."""
@@ -541,6 +546,7 @@ class AsyncMission(BaseMission[Awaitable[None]]):
         """Return the other face of a mission that was not started yet."""
         other = cls(mission._client, mission.id, mission.title, mission.parent)
         other.describe(mission._creation, mission._agent, mission._model, mission._on_directive)
+        other.introduction = mission.introduction
         return other
 
     async def __aenter__(self) -> AsyncMission:
