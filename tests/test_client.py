@@ -95,6 +95,37 @@ def test_leaving_the_program_ends_the_mission_as_it_was_meant(
     assert stored(client, m)["status"] == status
 
 
+def test_tokens_add_up_by_model_and_class(client: MissionClient) -> None:
+    with client.mission("Counts", model_used="mistral:7b-instruct") as m:
+        m.add_tokens(input=1000, output=100, cached=400, reasoning=30)
+        m.add_tokens(input=10, output=1, model="yi-coder:9b-chat-q6_k")
+        m.add_tokens(input=None, output="7", cached=-1)  # type: ignore[arg-type]
+
+    done = stored(client, m)
+    mistral = {"input_tokens": 1000, "cached_tokens": 400, "output_tokens": 107, "reasoning_tokens": 30}
+    assert {name: done["usage"]["mistral:7b-instruct"][name] for name in mistral} == mistral
+    assert done["usage"]["yi-coder:9b-chat-q6_k"]["input_tokens"] == 10
+    assert (done["input_tokens"], done["output_tokens"], done["tokens_used"]) == (1010, 108, 1118)
+
+
+def test_what_was_used_before_a_failure_is_kept(client: MissionClient) -> None:
+    with pytest.raises(RuntimeError), client.mission("Fails after spending") as m:
+        m.add_tokens(500, 50, model="mistral:7b-instruct")
+        raise RuntimeError
+
+    assert (stored(client, m)["status"], stored(client, m)["tokens_used"]) == ("failed", 550)
+
+
+def test_a_mission_may_be_created_before_it_starts(client: MissionClient) -> None:
+    m = client.mission("Queued", agent_type="CodeAgent")
+    m.create()
+    queued = stored(client, m)
+    with m:
+        running = stored(client, m)
+
+    assert [queued["status"], running["status"], stored(client, m)["status"]] == ["pending", "running", "completed"]
+
+
 def test_nested_missions_become_children(client: MissionClient) -> None:
     with client.mission("Parent") as parent:
         with client.mission("Child") as child, client.mission("Grandchild") as grandchild:
