@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import email.utils
+
+# httpx loads encodings.idna and httpcore when it first needs them, in the sender's thread: a program that forks then
+# would leave its child with half a module.
+import encodings.idna  # noqa: F401
 import ipaddress
 import json
 import logging
@@ -12,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore  # noqa: F401
 import httpx
 
 from mission_dashboard.client.errors import DashboardUnreachable, ServerSaid
