@@ -21,6 +21,7 @@ from mission_dashboard.client import (
     DashboardUnreachable,
     Mission,
     MissionClient,
+    QuestionUnanswered,
     ServerSaid,
     carry,
     current_mission,
@@ -387,6 +388,8 @@ def test_a_refusal_is_logged_once_in_the_dashboards_words_and_raises_nothing(
         client.flush()
 
     assert client.flush(20)
+    with pytest.raises(QuestionUnanswered, match="refused to create"):
+        m.ask("Do you know me?")
     refusals = [record.getMessage() for record in caplog.records if m.id in record.getMessage()]
     assert len(refusals) == 1
     assert "priority" in refusals[0] and "'low', 'medium', 'high' or 'critical'" in refusals[0]
@@ -496,6 +499,9 @@ def test_a_client_that_is_switched_off_says_nothing_and_breaks_nothing() -> None
         m.progress(1)
         m.log("x")
 
+    with pytest.raises(QuestionUnanswered):
+        m.ask("Is anybody there?")
+    assert m.ask("Nobody?", default="no") == "no"
     assert client.flush(0)
     assert set(threading.enumerate()) <= before
     client.close()
