@@ -127,6 +127,39 @@ def test_a_mission_may_be_created_before_it_starts(client: MissionClient) -> Non
     assert [queued["status"], running["status"], stored(client, m)["status"]] == ["pending", "running", "completed"]
 
 
+def test_log_lines_and_spans_arrive_in_order(client: MissionClient) -> None:
+    with client.mission("Writes a log") as m:
+        for number in range(1200):
+            m.log(f"line {number}", level="warn" if number % 2 else 10)
+        with m.span("load", kind="tool", model="mistral:7b-instruct", attributes={"files": 3}) as span:
+            span.tokens(input=30, output=4)
+        with pytest.raises(ZeroDivisionError), m.span("divide", attributes={"large": "x" * 100_000}):
+            _ = 1 / 0
+    assert client.flush(20)
+
+    lines = client.api.logs(m.id, limit=1000)
+    lines_after = client.api.logs(m.id, after=lines["cursor"], limit=1000)
+    messages = dict.fromkeys(line["message"] for line in lines["lines"] + lines_after["lines"])
+    spans = {one["name"]: one for one in client.api.spans(m.id)["spans"]}
+    assert list(messages) == [f"line {number}" for number in range(1200)]
+    assert [line["level"] for line in lines["lines"][:2]] == ["debug", "warning"]
+    assert (spans["load"]["usage"]["input_tokens"], spans["load"]["attributes"]) == (30, {"files": 3})
+    assert spans["load"]["ended_at"] is not None
+    assert spans["divide"]["error"].startswith("ZeroDivisionError")
+    assert spans["divide"]["attributes"]["names"] == ["large"]
+
+
+def test_a_log_of_many_megabytes_is_sent_in_portions(client: MissionClient, caplog: pytest.LogCaptureFixture) -> None:
+    with client.mission("Verbose") as m:
+        for number in range(600):
+            m.log(f"{number} " + "é" * 7000)
+    assert client.flush(30)
+
+    newest = client.api.logs(m.id, last=1)["lines"]
+    assert newest[0]["message"].startswith("599 ")
+    assert "refused" not in caplog.text
+
+
 def test_nested_missions_become_children(client: MissionClient) -> None:
     with client.mission("Parent") as parent:
         with client.mission("Child") as child, client.mission("Grandchild") as grandchild:
