@@ -21,6 +21,7 @@ from mission_dashboard.client import (
     DashboardUnreachable,
     Mission,
     MissionClient,
+    QuestionUnanswered,
     ServerSaid,
     carry,
     current_mission,
@@ -124,6 +125,39 @@ def test_a_mission_may_be_created_before_it_starts(client: MissionClient) -> Non
         running = stored(client, m)
 
     assert [queued["status"], running["status"], stored(client, m)["status"]] == ["pending", "running", "completed"]
+
+
+def test_log_lines_and_spans_arrive_in_order(client: MissionClient) -> None:
+    with client.mission("Writes a log") as m:
+        for number in range(1200):
+            m.log(f"line {number}", level="warn" if number % 2 else 10)
+        with m.span("load", kind="tool", model="mistral:7b-instruct", attributes={"files": 3}) as span:
+            span.tokens(input=30, output=4)
+        with pytest.raises(ZeroDivisionError), m.span("divide", attributes={"large": "x" * 100_000}):
+            _ = 1 / 0
+    assert client.flush(20)
+
+    lines = client.api.logs(m.id, limit=1000)
+    lines_after = client.api.logs(m.id, after=lines["cursor"], limit=1000)
+    messages = dict.fromkeys(line["message"] for line in lines["lines"] + lines_after["lines"])
+    spans = {one["name"]: one for one in client.api.spans(m.id)["spans"]}
+    assert list(messages) == [f"line {number}" for number in range(1200)]
+    assert [line["level"] for line in lines["lines"][:2]] == ["debug", "warning"]
+    assert (spans["load"]["usage"]["input_tokens"], spans["load"]["attributes"]) == (30, {"files": 3})
+    assert spans["load"]["ended_at"] is not None
+    assert spans["divide"]["error"].startswith("ZeroDivisionError")
+    assert spans["divide"]["attributes"]["names"] == ["large"]
+
+
+def test_a_log_of_many_megabytes_is_sent_in_portions(client: MissionClient, caplog: pytest.LogCaptureFixture) -> None:
+    with client.mission("Verbose") as m:
+        for number in range(600):
+            m.log(f"{number} " + "é" * 7000)
+    assert client.flush(30)
+
+    newest = client.api.logs(m.id, last=1)["lines"]
+    assert newest[0]["message"].startswith("599 ")
+    assert "refused" not in caplog.text
 
 
 def test_nested_missions_become_children(client: MissionClient) -> None:
@@ -387,6 +421,8 @@ def test_a_refusal_is_logged_once_in_the_dashboards_words_and_raises_nothing(
         client.flush()
 
     assert client.flush(20)
+    with pytest.raises(QuestionUnanswered, match="refused to create"):
+        m.ask("Do you know me?")
     refusals = [record.getMessage() for record in caplog.records if m.id in record.getMessage()]
     assert len(refusals) == 1
     assert "priority" in refusals[0] and "'low', 'medium', 'high' or 'critical'" in refusals[0]
@@ -496,6 +532,9 @@ def test_a_client_that_is_switched_off_says_nothing_and_breaks_nothing() -> None
         m.progress(1)
         m.log("x")
 
+    with pytest.raises(QuestionUnanswered):
+        m.ask("Is anybody there?")
+    assert m.ask("Nobody?", default="no") == "no"
     assert client.flush(0)
     assert set(threading.enumerate()) <= before
     client.close()

@@ -330,6 +330,22 @@ sys.exit(7)
     assert (lingering["status"], lingering["error_message"]) == ("failed", "The program ended before this mission did.")
 
 
+def test_a_client_that_nobody_holds_any_more_still_says_all(dashboard: Dashboard) -> None:
+    code = """
+from mission_dashboard.client import MissionClient
+def work():
+    client = MissionClient()
+    for number in range(300):
+        with client.mission(f"Let go {number:03}"):
+            pass
+work()
+"""
+    code, _, errors = Script(code, MISSION_DASHBOARD_URL=dashboard.url).finish()
+
+    assert (code, errors) == (0, "")
+    assert dashboard.get("/api/missions?q=Let+go&status=completed")["total"] == 300
+
+
 def test_without_a_dashboard_a_program_ends_at_once() -> None:
     code = BEGIN + 'with client.mission("Nobody hears"):\n    pass\nprint("done", flush=True)\n'
     script = Script(code, MISSION_DASHBOARD_URL=f"http://127.0.0.1:{free_port()}")

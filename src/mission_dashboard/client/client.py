@@ -179,6 +179,7 @@ class MissionClient:
         if self._is_closed:
             return
         self._is_closed = True
+        leaving.unwatch(self)
         seconds = self.settings.exit_s if timeout is None else timeout
         left = self._sender.finish(time.monotonic() + seconds)
         if self._spool is not None:

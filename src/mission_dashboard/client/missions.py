@@ -22,6 +22,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -183,9 +184,14 @@ class BaseMission(Generic[Done]):
         self.outcome = values.json_value(value)
         return self._pass(is_cleanup=True)
 
-    def log(self, message: object, level: str = "info") -> Done:
-        """Add a line to the mission's log."""
-        line = {"at": values.now(), "level": level, "message": values.text(message, values.MAX_MESSAGE)}
+    def log(self, message: object, level: str | int = "info") -> Done:
+        """Add a line to the mission's log; ``level`` is debug, info, warning, error or critical."""
+        line = {
+            "id": values.uuid7(),  # so that a line sent again is known
+            "at": values.now(),
+            "level": values.level(level),
+            "message": values.text(message, values.MAX_MESSAGE),
+        }
         self._client.put_part(self, "log", line)
         return self._pass(is_cleanup=True)
 
@@ -196,26 +202,28 @@ class BaseMission(Generic[Done]):
         id: str | None = None,
         parent_id: str | None = None,
         kind: str | None = None,
-        started_at: str | None = None,
-        ended_at: str | None = None,
+        started_at: datetime | str | None = None,
+        ended_at: datetime | str | None = None,
         model: str | None = None,
         usage: Mapping[str, int] | None = None,
+        cost: float | None = None,
         error: str | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> str:
         """Write a span of this mission, or write it again by its id, and return the id."""
-        span_id = id or values.uuid7()
+        span_id = (id or values.uuid7())[: values.MAX_SPAN_ID]
         span = {
             "id": span_id,
-            "parent_id": parent_id,
-            "name": values.text(name, values.MAX_NAME),
-            "kind": kind,
-            "started_at": started_at or values.now(),
-            "ended_at": ended_at,
-            "model": model,
-            "usage": dict(usage) if usage else None,
+            "parent_id": parent_id[: values.MAX_SPAN_ID] if parent_id else None,
+            "name": values.name(name) or "span",
+            "kind": values.text(kind, values.MAX_KIND) if kind else None,
+            "started_at": values.moment(started_at) or values.now(),
+            "ended_at": values.moment(ended_at),
+            "model": values.name(model),
+            "usage": {key: values.count(number) for key, number in usage.items()} if usage else None,
+            "cost": values.amount(cost) if cost is not None else None,
             "error": values.text(error, values.MAX_ERROR) if error else None,
-            "attributes": values.json_object(attributes) or None,
+            "attributes": values.attributes(attributes),
         }
         self._client.put_part(self, "span", _filled(span))
         return span_id
@@ -287,6 +295,11 @@ class BaseMission(Generic[Done]):
     def is_owner(self) -> bool:
         """Whether this process began the mission; a forked child may report but not end it."""
         return self._owner == self._client.process
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what is said is sent."""
+        return self._client.is_open
 
     @property
     def is_live(self) -> bool:

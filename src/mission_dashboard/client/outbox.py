@@ -16,6 +16,7 @@ import itertools
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from mission_dashboard.client.transport import JsonObject, encode
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 MAX_OPERATIONS = 1000
 MAX_BYTES = 4_000_000
 MAX_PARTS = 500
+MAX_PARTS_BYTES = 900_000
+WORST_GROWTH = 3
+"""How much longer text may be as JSON; that of control characters is worse, and rare."""
+PARTS = {"log": "lines", "span": "spans"}
 
 
 class Reporter(Protocol):
@@ -122,13 +127,14 @@ class Outbox:
     def _is_to_be_sent(self, waiting: Waiting) -> bool:
         if waiting.withdrawn:
             return False
-        if waiting.body is None and waiting.mission is not None:
-            waiting.body = waiting.mission.take_report()
-        if waiting.body is None:
-            return False
         try:
+            if waiting.body is None and waiting.mission is not None:
+                waiting.body = waiting.mission.take_report()
+            if waiting.body is None:
+                return False
             waiting.data = encode(waiting.body)
-        except (ValueError, TypeError, RecursionError):
+        except Exception:
+            # One report that cannot be written must not take down those that were taken before it.
             logger.exception("A report of the Mission Dashboard client could not be written as JSON")
             return False
         return True
@@ -139,12 +145,10 @@ class Outbox:
             mission, kind, part = self._parts.popleft()
             gathered.setdefault((mission.id, kind), (mission, []))[1].append(part)
         for (mission_id, kind), (mission, parts) in gathered.items():
-            name = "lines" if kind == "log" else "spans"
-            for at in range(0, len(parts), MAX_PARTS):
-                body = {"op": kind, "mission_id": mission_id, name: parts[at : at + MAX_PARTS]}
-                waiting = Waiting(0, mission, body)
-                waiting.data = encode(body)
-                taken.append(waiting)
+            for some in _portions(parts):
+                waiting = Waiting(0, mission, {"op": kind, "mission_id": mission_id, PARTS[kind]: some})
+                if self._is_to_be_sent(waiting):
+                    taken.append(waiting)
 
     def drain(self) -> list[Waiting]:
         """Return everything that waits."""
@@ -152,3 +156,18 @@ class Outbox:
         while some := self.take():
             everything += some
         return everything
+
+
+def _portions(parts: list[JsonObject]) -> Iterator[list[JsonObject]]:
+    """Yield the parts as one operation may hold them."""
+    portion: list[JsonObject] = []
+    size = 0
+    for part in parts:
+        length = sum(len(str(value)) for value in part.values()) * WORST_GROWTH
+        if portion and (len(portion) == MAX_PARTS or size + length > MAX_PARTS_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(part)
+        size += length
+    if portion:
+        yield portion

@@ -117,6 +117,8 @@ class Sender:
                 self._rest()
                 self._turn()
             except Exception:
+                if self._is_closed:
+                    return
                 logger.exception("The sender of the Mission Dashboard client stumbled; it goes on")
                 time.sleep(1)
 
@@ -167,9 +169,7 @@ class Sender:
             self._settled = self._outbox.taken_number
 
     def _next(self) -> list[Waiting]:
-        batch = [
-            waiting for waiting in self._outbox.take() if waiting.mission is None or not waiting.mission.is_refused
-        ]
+        batch = [waiting for waiting in self._outbox.take() if not _is_in_vain(waiting)]
         batch += self._heartbeats(MAX_OPERATIONS - len(batch))
         if not batch and self._spool is not None:
             batch = self._spool.next_orphans()
@@ -181,6 +181,9 @@ class Sender:
             return []
         self._beat_at = now
         quiet = [mission for mission in self.live() if now - mission.spoke_at > self._settings.heartbeat_s / 2]
+        if len(quiet) > room:
+            quiet.sort(key=lambda mission: mission.spoke_at)
+            self._beat_at = 0.0  # the others with the next batch
         beats = []
         for mission in quiet[: max(room, 0)]:
             waiting = Waiting(0, mission, {"op": "heartbeat", "mission_id": mission.id})
@@ -326,3 +329,11 @@ class Sender:
                 if not self._was_reached:
                     return
                 time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+
+
+def _is_in_vain(waiting: Waiting) -> bool:
+    """Whether the operation is of a mission whose creation was refused; whoever waits for its answer is told."""
+    if waiting.mission is None or not waiting.mission.is_refused:
+        return False
+    waiting.answer = {"status": 404, "problem": {"detail": "The dashboard refused to create the mission."}}
+    return True

@@ -85,6 +85,8 @@ class _Question:
 
     def deliver(self) -> Flow[None]:
         """Wait until the dashboard has the question."""
+        if not self._mission.is_heard:
+            raise QuestionUnanswered("The question could not be put: the client is switched off or closed.")
         nap_s = 0.002
         while self._waiting.answer is None:
             self._mission.obey_cancel()
