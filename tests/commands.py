@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,3 +62,47 @@ def wait_for(condition: Callable[[], Any]) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError("it does not come true")
+
+
+class Terminal:
+    """A program on a terminal of its own; what it shows is gathered."""
+
+    def __init__(self, *arguments: str, **more: str) -> None:
+        self._ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.before = termios.tcgetattr(self.theirs)
+        self.shown = b""
+        variables = environment(TERM="xterm-256color", **more)
+        del variables["COLUMNS"]
+        self.process = subprocess.Popen(
+            arguments,
+            env=variables,
+            stdin=self.theirs,
+            stdout=self.theirs,
+            stderr=self.theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._ours, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self.shown += data
+
+    def type(self, data: bytes) -> None:
+        os.write(self._ours, data)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.theirs)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
+import http.server
 import json
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import termios
 import threading
@@ -18,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from commands import COMMAND, begin, environment, md, md_json, wait_for
+from commands import COMMAND, Terminal, begin, md, md_json, wait_for
 from conftest import dsn_for, run_sql
 from dashboards import Dashboard, free_port
 from mission_dashboard.cli import COMMANDS
@@ -176,7 +173,6 @@ def test_options_are_taken_before_and_after_the_command(dashboard: Dashboard, no
 
 def test_the_key_is_sent(tmp_path: Path) -> None:
     seen: list[str] = []
-    import http.server
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -349,93 +345,42 @@ def test_watch_once_shows_those_alive_first(dashboard: Dashboard) -> None:
     assert text.stdout.index("Runs") < text.stdout.index("Is over")
 
 
-class Terminal:
-    """A program on a terminal of its own; what it shows is gathered."""
-
-    def __init__(self, *arguments: str, **more: str) -> None:
-        self._ours, self.theirs = pty.openpty()
-        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        self.before = termios.tcgetattr(self.theirs)
-        self.shown = b""
-        variables = environment(TERM="xterm-256color", **more)
-        del variables["COLUMNS"]
-        self.process = subprocess.Popen(
-            arguments,
-            env=variables,
-            stdin=self.theirs,
-            stdout=self.theirs,
-            stderr=self.theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self._ours, 65536)
-            except OSError:
-                return
-            if not data:
-                return
-            self.shown += data
-
-    def type(self, data: bytes) -> None:
-        os.write(self._ours, data)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self.theirs)
-
-
-@pytest.fixture
-def terminals() -> Iterator[list[Terminal]]:
-    opened: list[Terminal] = []
-    yield opened
-    for terminal in opened:
-        terminal.close()
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_watch_leaves_the_terminal_as_it_was(dashboard: Dashboard, terminals: list[Terminal], number: int) -> None:
+def test_watch_leaves_the_terminal_as_it_was(dashboard: Dashboard, number: int) -> None:
     mission_id = dashboard.create_running("On the screen", metadata={"type": "screen"})
     watch = [*COMMAND, "watch", "--type", "screen", "--interval", "0.1", "--url", dashboard.url]
-    terminals.append(terminal := Terminal(*watch))
-    wait_for(lambda: b"On the screen" in terminal.shown)
-    dashboard.post(f"/api/missions/{mission_id}/progress", progress=77)
-    wait_for(lambda: b"77%" in terminal.shown)
-    assert b"\x1b[?1049h" in terminal.shown
+    with Terminal(*watch) as terminal:
+        wait_for(lambda: b"On the screen" in terminal.shown)
+        dashboard.post(f"/api/missions/{mission_id}/progress", progress=77)
+        wait_for(lambda: b"77%" in terminal.shown)
+        assert b"\x1b[?1049h" in terminal.shown
 
-    if number == signal.SIGINT:
-        terminal.type(b"\x03")
-    else:
-        terminal.process.send_signal(number)
+        if number == signal.SIGINT:
+            terminal.type(b"\x03")
+        else:
+            terminal.process.send_signal(number)
 
-    assert terminal.process.wait(30) == 130
-    wait_for(lambda: b"\x1b[?1049l" in terminal.shown and terminal.shown.rfind(b"\x1b[?25h") > 0)
-    assert terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l")
-    assert termios.tcgetattr(terminal.theirs) == terminal.before
-    assert b"Traceback" not in terminal.shown
+        assert terminal.process.wait(30) == 130
+        wait_for(lambda: b"\x1b[?1049l" in terminal.shown)
+        wait_for(lambda: terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"))
+        assert termios.tcgetattr(terminal.theirs) == terminal.before
+        assert b"Traceback" not in terminal.shown
 
 
-def test_watch_goes_on_when_the_dashboard_is_back(data_dir: Path, dsn: str, terminals: list[Terminal]) -> None:
+def test_watch_goes_on_when_the_dashboard_is_back(data_dir: Path, dsn: str) -> None:
     restarting = Dashboard(data_dir, POSTGRES_DSN=dsn).start()
     try:
         restarting.create_running("Survives")
-        terminals.append(
-            terminal := Terminal(*COMMAND, "watch", "--interval", "0.1", MISSION_DASHBOARD_URL=restarting.url)
-        )
-        wait_for(lambda: b"Survives" in terminal.shown)
+        with Terminal(*COMMAND, "watch", "--interval", "0.1", MISSION_DASHBOARD_URL=restarting.url) as terminal:
+            wait_for(lambda: b"Survives" in terminal.shown)
 
-        restarting.stop()
-        wait_for(lambda: b"does not answer" in terminal.shown)
-        restarting.start()
-        at = len(terminal.shown)
-        wait_for(lambda: b"Live," in terminal.shown[at:])
+            restarting.stop()
+            wait_for(lambda: b"does not answer" in terminal.shown)
+            restarting.start()
+            at = len(terminal.shown)
+            wait_for(lambda: b"Live," in terminal.shown[at:])
 
-        assert terminal.process.poll() is None
+            assert terminal.process.poll() is None
     finally:
         restarting.stop()
 

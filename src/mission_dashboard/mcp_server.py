@@ -28,7 +28,7 @@ from mission_dashboard.client.values import now, uuid7
 
 TIMEOUT_S = 10.0
 PATIENCE_S = 20.0
-HEARTBEAT_S = 20.0
+HEARTBEAT_S = 10.0
 MAX_HOLD_S = 30
 MAX_WAIT_S = 50
 """Hosts give a tool about a minute."""
@@ -270,22 +270,19 @@ class Tools:
             Literal["pause", "cancel", "continue"] | None,
             Field(description="confirm what you did: you wait now, you stopped for good, you go on"),
         ] = None,
-        wait_s: Annotated[int, Field(description="wait so long for a change", ge=0, le=MAX_WAIT_S)] = 0,
+        wait_s: Annotated[int, Field(description="while paused, wait so long", ge=0, le=MAX_WAIT_S)] = 0,
     ) -> Directed:
-        """Learn whether to continue, pause or cancel, and what is left of the budget; or wait while paused."""
+        """Learn whether to continue, pause or cancel, and what is left of the budget; wait out a pause."""
         if obeyed is not None:
-            stopped = True if obeyed == "cancel" else None
-            answer = await self._api.acknowledge(mission_id, obeyed, stopped=stopped)
-            if stopped:
+            answer = await self._api.acknowledge(mission_id, obeyed, stopped=True if obeyed == "cancel" else None)
+            if obeyed == "cancel":
                 self._alive.discard(mission_id)
-            if not wait_s:
-                return Directed(mission_id=mission_id, directive=answer["directive"])
-        directive = (await self._api.directive(mission_id))["directive"]
-        before = directive["action"]
+        else:
+            answer = await self._api.directive(mission_id)
         ends_at = _now() + wait_s
-        while directive["action"] == before and (hold_s := min(int(ends_at - _now()), MAX_HOLD_S)) > 0:
-            directive = (await self._api.directive(mission_id, hold_s, before))["directive"]
-        return Directed(mission_id=mission_id, directive=directive)
+        while answer["directive"]["action"] == "pause" and (hold_s := min(int(ends_at - _now()), MAX_HOLD_S)) > 0:
+            answer = await self._api.directive(mission_id, hold_s, "pause")
+        return Directed(mission_id=mission_id, directive=answer["directive"])
 
     async def ask_person(
         self,
