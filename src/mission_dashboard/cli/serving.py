@@ -8,12 +8,15 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mission_dashboard.cli import environment
 from mission_dashboard.cli.outcomes import Exit, Told
+
+if TYPE_CHECKING:
+    from mission_dashboard.client import MissionClient
 
 NEEDS_SERVER = 'The server\'s packages are not installed ({}). Install them: pip install "mission-dashboard[server]"'
 NEEDS_MCP = 'The package mcp is not installed. Install it: pip install "mission-dashboard[mcp]"'
@@ -71,32 +74,26 @@ def demo(
     """
     from mission_dashboard import demo as stories
     from mission_dashboard.cli.connection import make_connection
+    from mission_dashboard.client import MissionClient
 
     before = context.obj
-    connection = make_connection(url or before.get("url"), key or before.get("key"), as_json or before["as_json"])
-    dashboard = stories.Dashboard(connection.url, connection.key)
-    try:
-        if connection.as_json:
-            return _demo_as_json(dashboard, what, speed, seed)
+    connection = make_connection(url or before["url"], key or before["key"], as_json or before["as_json"])
+    with MissionClient(connection.url, connection.key, handle_sigterm=False) as client:
         if what == "create":
-            return stories.command_create(dashboard)
-        return stories.command_run(dashboard, speed, seed) if what == "run" else stories.command_stats(dashboard)
-    except stories.DemoUnreachable as error:
-        raise Told(str(error), Exit.UNREACHABLE) from error
-    except stories.DemoError as error:
-        raise Told(str(error)) from error
+            return _demo_created(client) if connection.as_json else stories.command_create(client)
+        code = stories.command_run(client, speed, seed, quiet=connection.as_json) if what == "run" else Exit.OK
+        if connection.as_json:
+            click.echo(json.dumps(client.api.metrics()))
+        elif what == "stats":
+            stories.command_stats(client)
+        return code
 
 
-def _demo_as_json(dashboard: Any, what: str, speed: float, seed: int) -> int:
-    from mission_dashboard import demo as stories
+def _demo_created(client: MissionClient) -> int:
+    from mission_dashboard.demo import create_all
 
-    if what == "create":
-        runs = stories.create_all(dashboard)
-        click.echo(json.dumps({"mission_ids": [run.mission_id for run in runs]}))
-        return Exit.OK
-    code = stories.command_run(dashboard, speed, seed, quiet=True) if what == "run" else Exit.OK
-    click.echo(json.dumps(dashboard.get("/api/metrics")))
-    return code
+    click.echo(json.dumps({"mission_ids": create_all(client)}))
+    return Exit.OK
 
 
 @click.command()

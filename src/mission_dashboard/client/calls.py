@@ -5,6 +5,7 @@ The answers are those of the OpenAPI document: ``api.get(mission_id)["mission"]`
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -219,7 +220,7 @@ def _said(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wait(wait: float) -> dict[str, Any]:
-    return {"wait": f"{wait:g}"} if wait else {}
+    return {"wait": math.ceil(wait)} if wait else {}
 
 
 def _path(mission_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Transport:
         """Make the call and return the answer; raise `ServerSaid` or `DashboardUnreachable`."""
         http = self._http
         if http is None:
+            _keep_quiet(self.url)
             http = self._http = httpx.Client(**self._options())
         try:
             answer = http.request(**self._request(call))
@@ -52,6 +54,7 @@ class Transport:
 
     def open_async(self) -> httpx.AsyncClient:
         """Return the asynchronous connection for `ask_async`; close it when done."""
+        _keep_quiet(self.url)
         return httpx.AsyncClient(**self._options())
 
     async def ask_async(self, http: httpx.AsyncClient, call: Call) -> JsonObject:
@@ -117,6 +120,28 @@ class Transport:
 def encode(value: object) -> bytes:
     """Return a value as JSON; raise ValueError or TypeError for what JSON cannot hold."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+class _Quiet(logging.Filter):
+    """Keeps httpx from writing a line at INFO for each request to a dashboard into the agent's own log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args
+        if record.levelno > logging.INFO or not isinstance(arguments, tuple) or len(arguments) < 2:
+            return True
+        return not any(str(arguments[1]).startswith(f"{url}/api/") for url in self.urls)
+
+
+_quiet = _Quiet()
+
+
+def _keep_quiet(url: str) -> None:
+    _quiet.urls.add(url)
+    logging.getLogger("httpx").addFilter(_quiet)
 
 
 def _retry_after(header: str | None) -> float | None:
