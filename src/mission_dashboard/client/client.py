@@ -51,6 +51,8 @@ class MissionClient:
         self.settings = ClientSettings(read_url(url), read_key(key), read_spool(spool), **options)
         self.enabled = enabled
         self.transport = Transport(self.settings.url, self.settings.key, self.settings.timeout_s)
+        if enabled:
+            self.transport.open()  # loads what it needs now, in this thread: see transport.py
         self.api = Api(self.transport)
         """The API call by call: each waits for its answer and raises what went wrong."""
         self.process = os.getpid()

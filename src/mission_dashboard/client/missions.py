@@ -139,7 +139,8 @@ class BaseMission(Generic[Done]):
     def cancel(self, reason: str | None = None) -> None:
         """Say that the agent itself stopped the mission."""
         said = _filled({"reason": values.text(reason, values.MAX_ERROR) if reason else None})
-        self._end({"op": "cancel", "mission_id": self.id, **said}, self._receipt(stopped=True))
+        operation = {"op": "cancel", "mission_id": self.id, **said}
+        self._end(operation, *([self._receipt(stopped=True)] if self._is_live else []))
 
     # Reports
 
@@ -268,7 +269,7 @@ class BaseMission(Generic[Done]):
     def _tell(self, listener: Callable[[Directive], None], directive: Directive) -> None:
         try:
             listener(directive)
-        except Exception:
+        except (Exception, MissionCancelled):
             logger.exception("A listener for directives of mission %s failed", self.id)
 
     def hear_refusal(self, operation: str, status: int, directive: Any) -> None:

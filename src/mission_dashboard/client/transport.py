@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import encodings.idna  # noqa: F401  (see below)
 import ipaddress
 import json
 import logging
@@ -12,6 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+# httpx imports these at its first request, which is in the sender's thread: a fork in that moment would leave the child
+# with half a module.
+import certifi  # noqa: F401
+import httpcore  # noqa: F401
 import httpx
 
 from mission_dashboard.client.errors import DashboardUnreachable, ServerSaid
@@ -42,15 +47,18 @@ class Transport:
 
     def ask(self, call: Call) -> JsonObject:
         """Make the call and return the answer; raise `ServerSaid` or `DashboardUnreachable`."""
-        http = self._http
-        if http is None:
-            _keep_quiet(self.url)
-            http = self._http = httpx.Client(**self._options())
+        http = self._http or self.open()
         try:
             answer = http.request(**self._request(call))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise DashboardUnreachable(self.url, _why(error)) from error
         return self._read(answer)
+
+    def open(self) -> httpx.Client:
+        """Make ready for calls; the first of them does it otherwise."""
+        _keep_quiet(self.url)
+        http = self._http = httpx.Client(**self._options())
+        return http
 
     def open_async(self) -> httpx.AsyncClient:
         """Return the asynchronous connection for `ask_async`; close it when done."""
