@@ -44,6 +44,8 @@ Done = TypeVar("Done")
 Directive = Mapping[str, Any]
 CONTINUE: Directive = {"action": "continue"}
 UNKNOWN_MODEL = "unknown"
+LOOK_S = 0.1
+"""How often one who sleeps looks for orders."""
 ENDINGS = ("complete", "fail")
 UNREADABLE = (400, 413, 422)
 
@@ -505,7 +507,8 @@ class Mission(BaseMission[None]):
             left = ends_at - time.monotonic()
             if left <= 0:
                 return
-            self._changed.wait(left)
+            # In short turns: an order to a mission that this one is a part of does not ring here.
+            self._changed.wait(min(left, LOOK_S))
 
     def track(self, items: Iterable[T], total: int | None = None, step: str | None = None) -> Iterator[T]:
         """Yield the items and say how many of them are done."""
@@ -594,7 +597,7 @@ class AsyncMission(BaseMission[Awaitable[None]]):
             left = ends_at - time.monotonic()
             if left <= 0:
                 return
-            await asyncio.sleep(min(left, 0.1))
+            await asyncio.sleep(min(left, LOOK_S))
 
     async def track(
         self, items: Iterable[T] | AsyncIterable[T], total: int | None = None, step: str | None = None

@@ -106,7 +106,7 @@ class Transport:
 
     def _read(self, answer: httpx.Response) -> JsonObject:
         try:
-            said = json.loads(answer.content)
+            said = json.loads(answer.content) if answer.content or not answer.is_success else {}
         except ValueError:
             said = None
         if answer.is_success and isinstance(said, dict):
@@ -148,7 +148,7 @@ _quiet = _Quiet()
 
 
 def _keep_quiet(url: str) -> None:
-    _quiet.urls.add(url)
+    _quiet.urls.add(str(httpx.URL(url)).rstrip("/"))
     logging.getLogger("httpx").addFilter(_quiet)
 
 
