@@ -276,7 +276,7 @@ def measure_batches(mode: str, size: Size) -> list[Figure]:
 
 
 def measure_client(mode: str, size: Size) -> list[Figure]:
-    """What the client costs the agent, whether the dashboard is there, absent or silent; how soon it hears an answer."""
+    """What the client costs an agent with and without a dashboard, and how soon the agent hears an answer."""
     with dashboard(mode) as server, silent_server() as silent:
         ways = {"a dashboard": server.port, "no dashboard": free_port(), "a dashboard that never answers": silent}
         reports = {way: agent(port, f"--seconds={size.seconds}") for way, port in ways.items()}

@@ -141,7 +141,8 @@ def test_only_the_configuration_reads_the_environment() -> None:
     }
 
     # The embedded database cleans the environment of its child processes, and reads no setting from it.
-    assert readers == {"config.py", "client/settings.py", "postgres/processes.py"}
+    # The demo looks whether the terminal has colours, the command prepares the environment of what it starts.
+    assert readers == {"config.py", "client/settings.py", "cli/environment.py", "demo.py", "postgres/processes.py"}
 
 
 @pytest.mark.parametrize("path", sorted((SOURCES / "client").glob("*.py")), ids=lambda path: path.stem)

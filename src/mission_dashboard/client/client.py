@@ -209,7 +209,7 @@ class MissionClient:
         if self._spool is not None:
             self._spool.abandon()
         self.process = os.getpid()
-        self.transport = Transport(self.settings.url, self.settings.key, self.settings.timeout_s)
+        self.transport = self.transport.renewed()
         self.api = Api(self.transport, self.settings.patience_s)
         self._begin(adopts=False)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import email.utils
-import encodings.idna  # noqa: F401  (see below)
+
+# httpx loads encodings.idna and httpcore when it first needs them, in the sender's thread: a program that forks then
+# would leave its child with half a module.
+import encodings.idna  # noqa: F401
 import ipaddress
 import json
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-# httpx imports these at its first request, which is in the sender's thread: a fork in that moment would leave the child
-# with half a module.
-import certifi  # noqa: F401
 import httpcore  # noqa: F401
 import httpx
 
@@ -44,6 +45,14 @@ class Transport:
         self._key = key
         self._timeout_s = timeout_s
         self._http: httpx.Client | None = None
+        self._encryption = _encryption(url)
+
+    def renewed(self) -> Transport:
+        """Return the same without any connection, for a process that was forked."""
+        new = Transport.__new__(Transport)
+        new.url, new._key, new._timeout_s = self.url, self._key, self._timeout_s
+        new._http, new._encryption = None, self._encryption
+        return new
 
     def ask(self, call: Call) -> JsonObject:
         """Make the call and return the answer; raise `ServerSaid` or `DashboardUnreachable`."""
@@ -83,12 +92,11 @@ class Transport:
         headers = {"User-Agent": "mission-dashboard-client", "Accept": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        encrypted = self.url.startswith("https:")
-        # Certificates take 30 ms to load and plain HTTP needs none; no proxy reaches this machine's loopback.
+        # No proxy reaches this machine's loopback.
         return {
             "base_url": self.url,
             "headers": headers,
-            "verify": encrypted,
+            "verify": self._encryption,
             "trust_env": not _is_loopback(self.url),
             "timeout": self._timeout_s,
         }
@@ -123,6 +131,14 @@ class Transport:
             known,
             _retry_after(answer.headers.get("Retry-After")),
         )
+
+
+def _encryption(url: str) -> ssl.SSLContext:
+    """Make what httpx would make in the sender's thread: OpenSSL's locks are not for forking while they are held.
+
+    Certificates take 30 ms to load, and plain HTTP needs none.
+    """
+    return httpx.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def encode(value: object) -> bytes:
