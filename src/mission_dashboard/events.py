@@ -21,6 +21,7 @@ class EventType(str, Enum):
     COMPLETED = "mission_completed"
     FAILED = "mission_failed"
     CANCELLED = "mission_cancelled"
+    REPRICED = "mission_repriced"
     PAUSE_REQUESTED = "mission_pause_requested"
     PAUSED = "mission_paused"
     RESUMED = "mission_resumed"
@@ -33,6 +34,8 @@ class EventType(str, Enum):
     STALLED = "mission_stalled"
     RECOVERED = "mission_recovered"
     BUDGET_WARNING = "mission_budget_warning"
+    ADOPTED = "mission_adopted"
+    USE_COUNTED = "mission_use_counted"
 
 
 EVENT_OF_MOVE: Mapping[Move, EventType] = {
@@ -56,6 +59,7 @@ RECORDED = (
     "input_tokens",
     "output_tokens",
     "cost_estimate",
+    "cost_computed",
     "error_message",
     "parent_id",
     "retry_of",

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.web.live import Live
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parent
+PAGE = PACKAGE / "page" if (PACKAGE / "page").is_dir() else PACKAGE.parents[1]
+"""Where templates and static files lie: in the package once it is installed, at the root of the repository before."""
 SHUTDOWN_POLL_S = 0.05
 DRAIN_S = 0.3
 
@@ -46,10 +48,12 @@ class Application:
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
         from mission_dashboard.mission_tracker import MissionTracker
+        from mission_dashboard.prices import book_for
 
+        prices = book_for(self.settings)
         dsn = self.settings.postgres_dsn or self._start_embedded()
         try:
-            self.tracker = MissionTracker.connect(dsn, _rules(self.settings))
+            self.tracker = MissionTracker.connect(dsn, _rules(self.settings), prices)
         except StoreUnavailable as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
@@ -91,19 +95,24 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_socketio import SocketIO
 
     from mission_dashboard.web.api import make_api
+    from mission_dashboard.web.costs import make_costs
     from mission_dashboard.web.docs import make_docs
     from mission_dashboard.web.errors import register_errors
     from mission_dashboard.web.health import make_health
     from mission_dashboard.web.inputs import MAX_BODY_BYTES
     from mission_dashboard.web.limits import make_limits
     from mission_dashboard.web.live import Live
+    from mission_dashboard.web.origins import OriginGuard
+    from mission_dashboard.web.otlp import make_otlp
     from mission_dashboard.web.pages import make_pages
+    from mission_dashboard.web.ping import make_ping
     from mission_dashboard.web.report_lane import ReportLane
     from mission_dashboard.web.requests_log import RequestLog
     from mission_dashboard.web.sessions import NoSessions
     from mission_dashboard.web.socket_json import SocketJson
+    from mission_dashboard.web.socket_reports import take_reports
 
-    app = Flask("mission_dashboard", template_folder=str(ROOT / "templates"), static_folder=None)
+    app = Flask("mission_dashboard", template_folder=str(PAGE / "templates"), static_folder=None)
     app.session_interface = NoSessions()
     app.config.update(SECRET_KEY=settings.secret_key, MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
     register_errors(app)
@@ -121,16 +130,21 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     )
     live = Live(socketio, tracker)
     limits = make_limits(app, settings)
+    take_reports(socketio, tracker, limits.report_gate)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
+    app.register_blueprint(make_ping(tracker, limits.report))
+    app.register_blueprint(make_costs(tracker, limits.api))
+    app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
-    app.register_blueprint(make_docs(app))
-    app.register_blueprint(make_pages(app, ROOT / "static"))
+    app.register_blueprint(make_docs(app, settings.static_url))
+    app.register_blueprint(make_pages(app, PAGE / "static", settings.static_url))
     if settings.cors_origins:
         exposed = ["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"]
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)
     else:  # a page of another origin needs headers that Flask-CORS adds
         app.wsgi_app = ReportLane(app.wsgi_app, tracker, limits.report_gate)  # type: ignore[method-assign]
+    app.wsgi_app = OriginGuard(app.wsgi_app, settings.cors_origins)  # type: ignore[method-assign]
     app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     return app, live
 

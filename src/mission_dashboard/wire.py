@@ -14,6 +14,9 @@ from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.metrics import Metrics, Point, Spent
 from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
+from mission_dashboard.records import LogLine, Span
+from mission_dashboard.spend import Spend, SpendKey
+from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, Use
 
 OPTIONS = orjson.OPT_UTC_Z
 
@@ -48,6 +51,10 @@ def mission(value: Mission) -> dict[str, Any]:
         "model_used": value.model_used,
         "tokens_used": value.tokens_used,
         "cost_estimate": value.cost_estimate,
+        "cost_reported": value.cost_reported,
+        "cost_computed": value.cost_computed,
+        "usage": value.usage,
+        "unpriced_models": value.unpriced_models,
         "version": value.version,
         "updated_at": value.updated_at,
         "parent_id": value.parent_id,
@@ -113,6 +120,26 @@ def point(value: Point) -> Point:
     return value
 
 
+def spend(value: Spend) -> dict[str, Any]:
+    """Return tokens by class and costs."""
+    return {
+        "input_tokens": value.input,
+        "cached_tokens": value.cached,
+        "output_tokens": value.output,
+        "reasoning_tokens": value.reasoning,
+        "unsplit_tokens": value.unsplit,
+        "unpriced_tokens": value.unpriced,
+        "cost": float(value.cost),
+        "cost_reported": float(value.cost_reported),
+        "cost_computed": float(value.cost_computed),
+    }
+
+
+def spend_row(key: SpendKey, value: Spend) -> dict[str, Any]:
+    """Return what one model used and cost in missions of one day."""
+    return {"day": key.day, "model": key.model or None, **spend(value)}
+
+
 def event(value: MissionEvent) -> dict[str, Any]:
     """Return one entry of a mission's timeline."""
     return {
@@ -134,6 +161,45 @@ def update(change: Change) -> dict[str, Any]:
         "cursor": change.cursor,
         "timestamp": change.event.at,
     }
+
+
+def lines(values: Sequence[LogLine]) -> list[dict[str, Any]]:
+    """Return lines of a mission's log."""
+    return [{"id": line.id, "at": line.at, "level": line.level, "message": line.message} for line in values]
+
+
+def spans(values: Sequence[Span]) -> list[dict[str, Any]]:
+    """Return spans of a mission."""
+    return [
+        {
+            "id": span.id,
+            "parent_id": span.parent_id,
+            "name": span.name,
+            "kind": span.kind,
+            "started_at": span.started_at,
+            "ended_at": span.ended_at,
+            "model": span.model,
+            "usage": span.usage,
+            "cost": span.cost,
+            "error": span.error,
+            "attributes": span.attributes or {},
+        }
+        for span in values
+    ]
+
+
+def tree(value: Tree) -> dict[str, Any]:
+    """Return a mission and all below it."""
+    return {
+        "nodes": [{**asdict(node), "own": _use(node.own), "total": _use(node.total)} for node in value.nodes],
+        "truncated": value.truncated,
+        "node_limit": MAX_TREE_NODES,
+        "depth_limit": MAX_TREE_DEPTH,
+    }
+
+
+def _use(value: Use) -> dict[str, Any]:
+    return {**asdict(value), "cost": float(value.cost)}
 
 
 def snapshot(value: Snapshot) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The answers are those of the OpenAPI document: ``api.get(mission_id)["mission"]`
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -167,7 +168,7 @@ class Calls(Generic[Answer]):
 class Api(Calls[JsonObject]):
     """The API, waiting. A busy dashboard (429, 503) is asked again for at most ``patience_s``."""
 
-    def __init__(self, transport: Transport, patience_s: float = 60.0) -> None:
+    def __init__(self, transport: Transport, patience_s: float) -> None:
         self._transport = transport
         self._patience_s = patience_s
 
@@ -178,7 +179,7 @@ class Api(Calls[JsonObject]):
 class AsyncApi(Calls[Awaitable[JsonObject]]):
     """The API, awaiting: ``async with client.async_api() as api: await api.running()``."""
 
-    def __init__(self, transport: Transport, patience_s: float = 60.0) -> None:
+    def __init__(self, transport: Transport, patience_s: float) -> None:
         self._transport = transport
         self._patience_s = patience_s
         self._http: httpx.AsyncClient | None = None
@@ -219,7 +220,7 @@ def _said(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wait(wait: float) -> dict[str, Any]:
-    return {"wait": f"{wait:g}"} if wait else {}
+    return {"wait": math.ceil(wait)} if wait else {}
 
 
 def _path(mission_id: str) -> str:

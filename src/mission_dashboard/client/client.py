@@ -51,11 +51,14 @@ class MissionClient:
         self.settings = ClientSettings(read_url(url), read_key(key), read_spool(spool), **options)
         self.enabled = enabled
         self.transport = Transport(self.settings.url, self.settings.key, self.settings.timeout_s)
-        self.api = Api(self.transport)
+        if enabled:
+            self.transport.open()  # loads what it needs now, in this thread: see transport.py
+        self.api = Api(self.transport, self.settings.patience_s)
         """The API call by call: each waits for its answer and raises what went wrong."""
         self.process = os.getpid()
         self._drop_was_told = False
         self._is_closed = False
+        self._inherited: list[BaseMission[Any]] = []
         self._begin(adopts=True)
         leaving.watch(self)
         if self._sender.has_orphans:
@@ -155,7 +158,7 @@ class MissionClient:
 
     def async_api(self) -> AsyncApi:
         """Return the API for coroutines: ``async with client.async_api() as api: await api.running()``."""
-        return AsyncApi(self.transport)
+        return AsyncApi(self.transport, self.settings.patience_s)
 
     # Leaving
 
@@ -178,6 +181,7 @@ class MissionClient:
         if self._is_closed:
             return
         self._is_closed = True
+        leaving.unwatch(self)
         seconds = self.settings.exit_s if timeout is None else timeout
         left = self._sender.finish(time.monotonic() + seconds)
         if self._spool is not None:
@@ -199,11 +203,14 @@ class MissionClient:
 
     def renew_after_fork(self) -> None:
         """Begin anew in a forked child: what waits, and the threads, are the parent's."""
+        self._inherited = [mission for mission in self._sender.live() if isinstance(mission, BaseMission)]
+        for mission in self._inherited:
+            mission.forget_waiting()
         if self._spool is not None:
             self._spool.abandon()
         self.process = os.getpid()
-        self.transport = Transport(self.settings.url, self.settings.key, self.settings.timeout_s)
-        self.api = Api(self.transport)
+        self.transport = self.transport.renewed()
+        self.api = Api(self.transport, self.settings.patience_s)
         self._begin(adopts=False)
 
     # For missions
@@ -220,15 +227,21 @@ class MissionClient:
         """Queue an operation."""
         if not self.is_open:
             return Waiting(0, mission, body)
+        self._introduce()
         waiting = self._outbox.put(mission, body)
         if self._spool is not None:
             self._spool.add(waiting)
         self._sender.wake(body["op"] in URGENT)
         return waiting
 
+    def put_after(self, mission: BaseMission[Any], body: JsonObject) -> None:
+        """Queue what follows from an answer, in the sender's thread: part of what `flush` waits for."""
+        self._sender.owed_number = self.put(mission, body).number
+
     def put_progress(self, mission: BaseMission[Any]) -> None:
         """Note that a mission has new progress to tell."""
         if self.is_open:
+            self._introduce()
             self._outbox.put(mission, None)
             self._sender.wake()
 
@@ -236,6 +249,7 @@ class MissionClient:
         """Queue a log line or span; where too many wait, the oldest is dropped."""
         if not self.is_open:
             return
+        self._introduce()
         if not self._outbox.put_part(mission, kind, part) and not self._drop_was_told:
             self._drop_was_told = True
             logger.warning(
@@ -243,6 +257,13 @@ class MissionClient:
                 self.settings.max_lines,
             )
         self._sender.wake()
+
+    def _introduce(self) -> None:
+        """Say of missions from before the fork that they exist: the parent may not have come to it yet."""
+        while self._inherited:
+            mission = self._inherited.pop(0)
+            for body in mission.introduction:
+                self._outbox.put(mission, body, is_repeat=True)
 
     @property
     def is_open(self) -> bool:

@@ -10,7 +10,6 @@ import multiprocessing.util
 import os
 import signal
 import threading
-import weakref
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,8 @@ class _Watch:
     """The clients of this process, and the hooks that were set for them."""
 
     def __init__(self) -> None:
-        self.clients: weakref.WeakSet[MissionClient] = weakref.WeakSet()
+        self.clients: set[MissionClient] = set()
+        """Those that are open: what they have to say is sent even if nobody holds them any more."""
         self.is_hooked = False
         self.has_sigterm = False
         self.before: Any = None
@@ -50,6 +50,11 @@ def watch(client: MissionClient) -> None:
             _finalize_with_multiprocessing(_watch)
     if client.settings.handle_sigterm and client.enabled:
         _hook_sigterm()
+
+
+def unwatch(client: MissionClient) -> None:
+    """Look after a client no more; it is closed."""
+    _watch.clients.discard(client)
 
 
 def _finalize_with_multiprocessing(_: object) -> None:

@@ -22,6 +22,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -43,6 +44,10 @@ Done = TypeVar("Done")
 Directive = Mapping[str, Any]
 CONTINUE: Directive = {"action": "continue"}
 UNKNOWN_MODEL = "unknown"
+LOOK_S = 0.1
+"""How often one who sleeps looks for orders."""
+ENDINGS = ("complete", "fail")
+UNREADABLE = (400, 413, 422)
 
 
 class BaseMission(Generic[Done]):
@@ -57,6 +62,8 @@ class BaseMission(Generic[Done]):
         self.directive: Directive = CONTINUE
         """What the dashboard said last: action, reason, cause, budget_left, deadline."""
         self.outcome: Any = None
+        self.introduction: tuple[JsonObject, ...] = ()
+        """What created and started it."""
         self._client = client
         self._owner = client.process
         self._creation: JsonObject | None = None
@@ -66,13 +73,15 @@ class BaseMission(Generic[Done]):
         self._action = "continue"
         self._is_live = False
         self._is_ended = False
+        self._is_ended_barely = False
         self._is_attached = False
+        self._error: str | None = None
         self._was_told = False
         self._was_confirmed = False
         self._dirty = False
         self._progress: float | None = None
         self._step: str | None = None
-        self._usage: dict[str, tuple[int, int, int, int]] = {}
+        self._usage: dict[str, tuple[int, ...]] = {}
         self._cost: float | None = None
         self._metadata: JsonObject = {}
         self._sent_metadata: JsonObject = self._metadata
@@ -95,35 +104,45 @@ class BaseMission(Generic[Done]):
 
     # Life
 
-    def start(self) -> Done:
-        """Create the mission and say that it runs; ``with`` does it."""
-        self.obey_cancel()
+    def create(self) -> None:
+        """Create the mission, pending, for work that begins later; `start` does it otherwise."""
         creation, self._creation = self._creation, None
         if creation is not None:
-            self.put({"op": "create", "id": self.id, **creation})
-            said = {"agent_type": self._agent, "model_used": self._model}
-            self.put({"op": "start", "mission_id": self.id, **_filled(said)})
+            self._introduce({"op": "create", "id": self.id, **creation})
+
+    def start(self) -> Done:
+        """Say that the mission runs, after creating it if need be; ``with`` does it."""
+        self.obey_cancel()
+        self.create()
+        if not (self._is_live or self._is_ended):
+            said = _filled({"agent_type": self._agent, "model_used": self._model})
+            self._introduce({"op": "start", "mission_id": self.id, **said})
             self._is_live = True
             self._client.enlist(self)
         return self._pass()
+
+    def _introduce(self, body: JsonObject) -> None:
+        self.introduction = (*self.introduction, body)
+        self.put(body)
 
     def complete(self, result: Any = UNSAID) -> None:
         """Say that the mission ended well; ``with`` does it."""
         if result is not UNSAID:
             self.outcome = values.json_value(result)
-        said = self._usage_said() | _filled({"result": self.outcome, "step": self._step})
-        self._end({"op": "complete", "mission_id": self.id, **said})
+        said = {"result": self.outcome, "step": self._step_said(), **self._usage_said()}
+        self._end({"op": "complete", "mission_id": self.id, **_filled(said)})
 
     def fail(self, error: BaseException | str) -> None:
         """Say that the mission ended badly; ``with`` does it when an exception leaves it."""
-        message = values.text(error, values.MAX_ERROR) if isinstance(error, str) else values.error_text(error)
-        said = self._usage_said() | _filled({"result": self.outcome, "step": self._step, "progress": self._progress})
-        self._end({"op": "fail", "mission_id": self.id, "error_message": message, **said})
+        self._error = values.text(error, values.MAX_ERROR) if isinstance(error, str) else values.error_text(error)
+        said = {"result": self.outcome, "step": self._step_said(), "progress": self._progress, **self._usage_said()}
+        self._end({"op": "fail", "mission_id": self.id, "error_message": self._error, **_filled(said)})
 
     def cancel(self, reason: str | None = None) -> None:
         """Say that the agent itself stopped the mission."""
         said = _filled({"reason": values.text(reason, values.MAX_ERROR) if reason else None})
-        self._end({"op": "cancel", "mission_id": self.id, **said}, self._receipt(stopped=True))
+        operation = {"op": "cancel", "mission_id": self.id, **said}
+        self._end(operation, *([self._receipt(stopped=True)] if self._is_live else []))
 
     # Reports
 
@@ -137,7 +156,7 @@ class BaseMission(Generic[Done]):
     ) -> Done:
         """Say how far the mission is (0 to 100), what it does now, and what there is so far."""
         if percent is not None:
-            self._progress = percent if 0 <= percent <= 100 else min(max(percent, 0.0), 100.0)
+            self._progress = values.percent(percent)
         if step is not None:
             self._step = step
         if metadata is not None:
@@ -150,22 +169,17 @@ class BaseMission(Generic[Done]):
         self, input: int = 0, output: int = 0, *, cached: int = 0, reasoning: int = 0, model: str | None = None
     ) -> Done:
         """Add tokens to the mission's totals; ``input`` includes ``cached``, ``output`` includes ``reasoning``."""
-        used = (int(input or 0), int(cached or 0), int(output or 0), int(reasoning or 0))
+        used = tuple(values.count(number) for number in (input, cached, output, reasoning))
         name = values.name(model) or self._model or UNKNOWN_MODEL
         with self._client.adding:
             before = self._usage.get(name, (0, 0, 0, 0))
-            self._usage[name] = (
-                before[0] + used[0],
-                before[1] + used[1],
-                before[2] + used[2],
-                before[3] + used[3],
-            )
+            self._usage[name] = tuple(sum(pair) for pair in zip(before, used, strict=True))
         return self._report()
 
     def add_cost(self, usd: float) -> Done:
         """Add US dollars to the cost that the agent reports; leave it out to have it computed from tokens."""
         with self._client.adding:
-            self._cost = (self._cost or 0.0) + float(usd)
+            self._cost = (self._cost or 0.0) + values.amount(usd)
         return self._report()
 
     def result(self, value: Any) -> Done:
@@ -173,9 +187,14 @@ class BaseMission(Generic[Done]):
         self.outcome = values.json_value(value)
         return self._pass(is_cleanup=True)
 
-    def log(self, message: object, level: str = "info") -> Done:
-        """Add a line to the mission's log."""
-        line = {"at": values.now(), "level": level, "message": values.text(message, values.MAX_MESSAGE)}
+    def log(self, message: object, level: str | int = "info") -> Done:
+        """Add a line to the mission's log; ``level`` is debug, info, warning, error or critical."""
+        line = {
+            "id": values.uuid7(),  # so that a line sent again is known
+            "at": values.now(),
+            "level": values.level(level),
+            "message": values.text(message, values.MAX_MESSAGE),
+        }
         self._client.put_part(self, "log", line)
         return self._pass(is_cleanup=True)
 
@@ -186,26 +205,28 @@ class BaseMission(Generic[Done]):
         id: str | None = None,
         parent_id: str | None = None,
         kind: str | None = None,
-        started_at: str | None = None,
-        ended_at: str | None = None,
+        started_at: datetime | str | None = None,
+        ended_at: datetime | str | None = None,
         model: str | None = None,
         usage: Mapping[str, int] | None = None,
+        cost: float | None = None,
         error: str | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> str:
         """Write a span of this mission, or write it again by its id, and return the id."""
-        span_id = id or values.uuid7()
+        span_id = (id or values.uuid7())[: values.MAX_SPAN_ID]
         span = {
             "id": span_id,
-            "parent_id": parent_id,
-            "name": values.text(name, values.MAX_NAME),
-            "kind": kind,
-            "started_at": started_at or values.now(),
-            "ended_at": ended_at,
-            "model": model,
-            "usage": dict(usage) if usage else None,
+            "parent_id": parent_id[: values.MAX_SPAN_ID] if parent_id else None,
+            "name": values.name(name) or "span",
+            "kind": values.text(kind, values.MAX_KIND) if kind else None,
+            "started_at": values.moment(started_at) or values.now(),
+            "ended_at": values.moment(ended_at),
+            "model": values.name(model),
+            "usage": {key: values.count(number) for key, number in usage.items()} if usage else None,
+            "cost": values.amount(cost) if cost is not None else None,
             "error": values.text(error, values.MAX_ERROR) if error else None,
-            "attributes": values.json_object(attributes) or None,
+            "attributes": values.attributes(attributes),
         }
         self._client.put_part(self, "span", _filled(span))
         return span_id
@@ -223,9 +244,9 @@ class BaseMission(Generic[Done]):
             return None
         said: JsonObject = {"op": "progress", "mission_id": self.id}
         if self._progress is not None:
-            said["progress"] = float(self._progress)
+            said["progress"] = self._progress
         if self._step is not None:
-            said["step"] = values.text(self._step, values.MAX_STEP)
+            said["step"] = self._step_said()
         said.update(self._usage_said())
         partial = self._partial
         if partial is not self._sent_partial:
@@ -250,7 +271,7 @@ class BaseMission(Generic[Done]):
     def _tell(self, listener: Callable[[Directive], None], directive: Directive) -> None:
         try:
             listener(directive)
-        except Exception:
+        except (Exception, MissionCancelled):
             logger.exception("A listener for directives of mission %s failed", self.id)
 
     def hear_refusal(self, operation: str, status: int, directive: Any) -> None:
@@ -258,8 +279,13 @@ class BaseMission(Generic[Done]):
         self.hear(directive)
         if operation == "create":
             self.is_refused = True
-        if operation in ("complete", "fail") and self._action == "cancel":
-            self.put(self._receipt(stopped=True))
+        if operation in ENDINGS and self._action == "cancel":
+            self._client.put_after(self, self._receipt(stopped=True))
+        elif operation in ENDINGS and status in UNREADABLE and not self._is_ended_barely:
+            # What was said along with the end is wrong; the end itself is true.
+            self._is_ended_barely = True
+            bare = {"op": operation, "mission_id": self.id, **_filled({"error_message": self._error})}
+            self._client.put_after(self, bare)
 
     # Below the surface
 
@@ -272,6 +298,11 @@ class BaseMission(Generic[Done]):
     def is_owner(self) -> bool:
         """Whether this process began the mission; a forked child may report but not end it."""
         return self._owner == self._client.process
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what is said is sent."""
+        return self._client.is_open
 
     @property
     def is_live(self) -> bool:
@@ -353,6 +384,9 @@ class BaseMission(Generic[Done]):
         said = {"op": "acknowledge", "mission_id": self.id, "directive": "cancel", "stopped": stopped}
         return {**said, **self._usage_said()}
 
+    def _step_said(self) -> str | None:
+        return values.text(self._step, values.MAX_STEP) if self._step is not None else None
+
     def _usage_said(self) -> JsonObject:
         """Return tokens, cost and metadata so far.
 
@@ -392,6 +426,10 @@ class BaseMission(Generic[Done]):
     def attach(self) -> None:
         """Treat the mission as one that exists already and that others end."""
         self._is_attached = self._is_live = True
+
+    def forget_waiting(self) -> None:
+        """Know, in a forked child, that the progress which waited at the fork is the parent's to send."""
+        self._dirty = False
 
     def is_at(self, url: str) -> bool:
         """Whether the mission is on this dashboard."""
@@ -469,7 +507,8 @@ class Mission(BaseMission[None]):
             left = ends_at - time.monotonic()
             if left <= 0:
                 return
-            self._changed.wait(left)
+            # In short turns: an order to a mission that this one is a part of does not ring here.
+            self._changed.wait(min(left, LOOK_S))
 
     def track(self, items: Iterable[T], total: int | None = None, step: str | None = None) -> Iterator[T]:
         """Yield the items and say how many of them are done."""
@@ -524,6 +563,7 @@ class AsyncMission(BaseMission[Awaitable[None]]):
         """Return the other face of a mission that was not started yet."""
         other = cls(mission._client, mission.id, mission.title, mission.parent)
         other.describe(mission._creation, mission._agent, mission._model, mission._on_directive)
+        other.introduction = mission.introduction
         return other
 
     async def __aenter__(self) -> AsyncMission:
@@ -557,7 +597,7 @@ class AsyncMission(BaseMission[Awaitable[None]]):
             left = ends_at - time.monotonic()
             if left <= 0:
                 return
-            await asyncio.sleep(min(left, 0.1))
+            await asyncio.sleep(min(left, LOOK_S))
 
     async def track(
         self, items: Iterable[T] | AsyncIterable[T], total: int | None = None, step: str | None = None

@@ -13,15 +13,23 @@ kinds of things wait:
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from mission_dashboard.client.transport import JsonObject, encode
 
+logger = logging.getLogger(__name__)
+
 MAX_OPERATIONS = 1000
 MAX_BYTES = 4_000_000
 MAX_PARTS = 500
+MAX_PARTS_BYTES = 900_000
+WORST_GROWTH = 3
+"""How much longer text may be as JSON; that of control characters is worse, and rare."""
+PARTS = {"log": "lines", "span": "spans"}
 
 
 class Reporter(Protocol):
@@ -44,14 +52,16 @@ class Reporter(Protocol):
 class Waiting:
     """One operation that waits; ``answer`` is its result once it was sent."""
 
-    __slots__ = ("answer", "body", "data", "mission", "number", "withdrawn")
+    __slots__ = ("answer", "body", "data", "is_repeat", "mission", "number", "withdrawn")
 
-    def __init__(self, number: int, mission: Reporter | None, body: JsonObject | None) -> None:
+    def __init__(self, number: int, mission: Reporter | None, body: JsonObject | None, is_repeat: bool = False) -> None:
         self.number = number
         self.mission = mission
         self.body = body
         self.data = b""
         self.answer: JsonObject | None = None
+        self.is_repeat = is_repeat
+        """Whether the dashboard may have taken it before: then it is no news that it is not allowed any more."""
         self.withdrawn = False
 
 
@@ -79,10 +89,10 @@ class Outbox:
         """Whether log lines or spans wait."""
         return bool(self._parts)
 
-    def put(self, mission: Reporter | None, body: JsonObject | None) -> Waiting:
+    def put(self, mission: Reporter | None, body: JsonObject | None, is_repeat: bool = False) -> Waiting:
         """Add an operation; without a body, progress that is read when it is sent."""
         with self._order:
-            waiting = Waiting(next(self._numbers), mission, body)
+            waiting = Waiting(next(self._numbers), mission, body, is_repeat)
             self._entries.append(waiting)
             self.last_number = waiting.number
         return waiting
@@ -117,11 +127,16 @@ class Outbox:
     def _is_to_be_sent(self, waiting: Waiting) -> bool:
         if waiting.withdrawn:
             return False
-        if waiting.body is None and waiting.mission is not None:
-            waiting.body = waiting.mission.take_report()
-        if waiting.body is None:
+        try:
+            if waiting.body is None and waiting.mission is not None:
+                waiting.body = waiting.mission.take_report()
+            if waiting.body is None:
+                return False
+            waiting.data = encode(waiting.body)
+        except Exception:
+            # One report that cannot be written must not take down those that were taken before it.
+            logger.exception("A report of the Mission Dashboard client could not be written as JSON")
             return False
-        waiting.data = encode(waiting.body)
         return True
 
     def _take_parts(self, count: int, taken: list[Waiting]) -> None:
@@ -130,12 +145,10 @@ class Outbox:
             mission, kind, part = self._parts.popleft()
             gathered.setdefault((mission.id, kind), (mission, []))[1].append(part)
         for (mission_id, kind), (mission, parts) in gathered.items():
-            name = "lines" if kind == "log" else "spans"
-            for at in range(0, len(parts), MAX_PARTS):
-                body = {"op": kind, "mission_id": mission_id, name: parts[at : at + MAX_PARTS]}
-                waiting = Waiting(0, mission, body)
-                waiting.data = encode(body)
-                taken.append(waiting)
+            for some in _portions(parts):
+                waiting = Waiting(0, mission, {"op": kind, "mission_id": mission_id, PARTS[kind]: some})
+                if self._is_to_be_sent(waiting):
+                    taken.append(waiting)
 
     def drain(self) -> list[Waiting]:
         """Return everything that waits."""
@@ -143,3 +156,18 @@ class Outbox:
         while some := self.take():
             everything += some
         return everything
+
+
+def _portions(parts: list[JsonObject]) -> Iterator[list[JsonObject]]:
+    """Yield the parts as one operation may hold them."""
+    portion: list[JsonObject] = []
+    size = 0
+    for part in parts:
+        length = sum(len(str(value)) for value in part.values()) * WORST_GROWTH
+        if portion and (len(portion) == MAX_PARTS or size + length > MAX_PARTS_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(part)
+        size += length
+    if portion:
+        yield portion

@@ -24,6 +24,7 @@ from mission_dashboard.client.transport import Call, JsonObject, Transport, enco
 logger = logging.getLogger(__name__)
 
 SPLIT = (400, 413, 422)
+CONFLICT = 409
 LONGEST_WAIT_S = 300.0
 LINGER_S = 0.003
 FLUSH_LOOK_S = 0.005
@@ -47,6 +48,8 @@ class Sender:
         self._starting = threading.Lock()
         self._in_flight: list[Waiting] = []
         self._settled = 0
+        self.owed_number = 0
+        """The last operation that an answer led to."""
         self._sent_at = 0.0
         self._beat_at = 0.0
         self._backoff = Backoff()
@@ -114,6 +117,8 @@ class Sender:
                 self._rest()
                 self._turn()
             except Exception:
+                if self._is_closed:
+                    return
                 logger.exception("The sender of the Mission Dashboard client stumbled; it goes on")
                 time.sleep(1)
 
@@ -164,9 +169,7 @@ class Sender:
             self._settled = self._outbox.taken_number
 
     def _next(self) -> list[Waiting]:
-        batch = [
-            waiting for waiting in self._outbox.take() if waiting.mission is None or not waiting.mission.is_refused
-        ]
+        batch = [waiting for waiting in self._outbox.take() if not _is_in_vain(waiting)]
         batch += self._heartbeats(MAX_OPERATIONS - len(batch))
         if not batch and self._spool is not None:
             batch = self._spool.next_orphans()
@@ -178,6 +181,9 @@ class Sender:
             return []
         self._beat_at = now
         quiet = [mission for mission in self.live() if now - mission.spoke_at > self._settings.heartbeat_s / 2]
+        if len(quiet) > room:
+            quiet.sort(key=lambda mission: mission.spoke_at)
+            self._beat_at = 0.0  # the others with the next batch
         beats = []
         for mission in quiet[: max(room, 0)]:
             waiting = Waiting(0, mission, {"op": "heartbeat", "mission_id": mission.id})
@@ -191,6 +197,8 @@ class Sender:
         try:
             answers = self._post(batch)
         except DashboardUnreachable as error:
+            for waiting in batch:
+                waiting.is_repeat = True
             self._put_off(str(error), None)
         except ServerSaid as refusal:
             if refusal.status not in SPLIT:
@@ -258,10 +266,12 @@ class Sender:
         if not isinstance(status, int) or status < 400:
             mission.hear(said.get("directive"))
             return
+        if mission.is_refused:
+            return  # that its creation was refused has been told
         operation = str((waiting.body or {}).get("op"))
         mission.hear_refusal(operation, status, said.get("directive"))
         key = (mission.id, operation, status)
-        if key in self._refused:
+        if key in self._refused or (status == CONFLICT and (waiting.is_repeat or operation == "start")):
             return
         if len(self._refused) >= REMEMBERED_REFUSALS:
             self._refused.clear()
@@ -288,7 +298,7 @@ class Sender:
         self.wake(is_urgent=True)
 
     def _is_settled(self, target: int) -> bool:
-        return self._settled >= target and not self._in_flight and not self._outbox.has_parts
+        return self._settled >= max(target, self.owed_number) and not self._in_flight and not self._outbox.has_parts
 
     def finish(self, deadline: float) -> list[Waiting]:
         """Send what waits until the deadline, then end; return what was left over."""
@@ -319,3 +329,11 @@ class Sender:
                 if not self._was_reached:
                     return
                 time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+
+
+def _is_in_vain(waiting: Waiting) -> bool:
+    """Whether the operation is of a mission whose creation was refused; whoever waits for its answer is told."""
+    if waiting.mission is None or not waiting.mission.is_refused:
+        return False
+    waiting.answer = {"status": 404, "problem": {"detail": "The dashboard refused to create the mission."}}
+    return True

@@ -47,6 +47,7 @@ class Spool:
         self._is_broken = False
         self._left = deque(_find(folder) if adopts else [])
         self._orphan: _Orphan | None = None
+        self._adopting = threading.RLock()
 
     # For the agents' threads and the sender
 
@@ -79,8 +80,7 @@ class Spool:
             self._close_file([waiting for waiting in left if _is_worth_keeping(waiting)])
         except OSError as error:
             self._break(error)
-        if self._orphan is not None:
-            self._orphan.close()
+        self._let_go_of_orphans()
 
     def abandon(self) -> None:
         """Let go of the file in a forked child: it is the parent's."""
@@ -98,20 +98,29 @@ class Spool:
 
     def next_orphans(self) -> list[Waiting]:
         """Return the next operations that an ended process left."""
-        while self.has_orphans:
-            if self._orphan is None:
-                self._orphan = _adopt(self._left.popleft())
-            if self._orphan is not None:
-                batch = self._orphan.next()
-                if batch:
-                    return batch
-                self._orphan.remove()
-                self._orphan = None
-        return []
+        with self._adopting:
+            while self.has_orphans:
+                if self._orphan is None:
+                    self._orphan = _adopt(self._left.popleft())
+                if self._orphan is not None:
+                    batch = self._orphan.next()
+                    if batch:
+                        return batch
+                    self._orphan.remove()
+                    self._orphan = None
+            return []
 
     def _note_orphans(self, count: int) -> None:
-        if self._orphan is not None:
-            self._orphan.note_settled(count)
+        with self._adopting:
+            if self._orphan is not None:
+                self._orphan.note_settled(count)
+
+    def _let_go_of_orphans(self) -> None:
+        with self._adopting:
+            self._left.clear()
+            orphan, self._orphan = self._orphan, None
+            if orphan is not None:
+                orphan.close()
 
     # In the spool's thread
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mission_dashboard.client import values
-from mission_dashboard.client.errors import ClientError, QuestionExpired, QuestionUnanswered
+from mission_dashboard.client.errors import ClientError, QuestionExpired, QuestionUnanswered, ServerSaid
 from mission_dashboard.client.flows import Backoff, Flow, Nap
 from mission_dashboard.client.outbox import Waiting
 from mission_dashboard.client.transport import Call, JsonObject
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HOLD_S = 25
-QUESTION_HOLD_S = 10.0
+QUESTION_HOLD_S = 10
 LONGEST_NAP_S = 5.0
+PASSING = (401, 403, 408, 429)
+"""Refusals that may pass."""
 GRACE_S = 2.0
 """How much later than the dashboard we give a question up: it says itself that time is over."""
 
@@ -82,6 +85,8 @@ class _Question:
 
     def deliver(self) -> Flow[None]:
         """Wait until the dashboard has the question."""
+        if not self._mission.is_heard:
+            raise QuestionUnanswered("The question could not be put: the client is switched off or closed.")
         nap_s = 0.002
         while self._waiting.answer is None:
             self._mission.obey_cancel()
@@ -103,8 +108,10 @@ class _Question:
             hold_s = self._hold_s()
             path = f"/api/missions/{self._mission.id}/questions/{self._id}"
             try:
-                answer = yield Call("GET", path, query={"wait": f"{hold_s:.2f}"}, wait_s=hold_s)
+                answer = yield Call("GET", path, query={"wait": hold_s}, wait_s=hold_s)
             except ClientError as error:
+                if isinstance(error, ServerSaid) and error.status < 500 and error.status not in PASSING:
+                    raise QuestionUnanswered(f"The question is lost: {error.detail}") from error
                 logger.debug("Question %s: %s", self._id, error)
                 yield Nap(backoff.next_s(getattr(error, "retry_after_s", None)))
                 continue
@@ -128,10 +135,10 @@ class _Question:
             self._mission.hear(answer.get("directive"))
         self._mission.obey_cancel()
 
-    def _hold_s(self) -> float:
+    def _hold_s(self) -> int:
         if self._ends_at is None:
             return QUESTION_HOLD_S
-        return min(max(self._ends_at + GRACE_S - time.monotonic(), 0.1), QUESTION_HOLD_S)
+        return min(max(math.ceil(self._ends_at - time.monotonic()), 1), QUESTION_HOLD_S)
 
     def _check_time(self, grace_s: float) -> None:
         if self._ends_at is not None and time.monotonic() > self._ends_at + grace_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 import time
@@ -18,7 +19,12 @@ MAX_MESSAGE = 8_000
 MAX_ERROR = 8_000
 MAX_DEPTH = 60
 MAX_INTEGER = 2**63
+MAX_ATTRIBUTES = 30_000
+MAX_KIND = 50
+MAX_SPAN_ID = 100
 FRAMES = 12
+LEVELS = ("debug", "info", "warning", "error", "critical")
+LEVEL_NAMES = {"warn": "warning", "fatal": "critical", "trace": "debug", "notset": "debug"}
 UNSAID: Any = object()
 """Stands for a value that was not given, where None is a value."""
 
@@ -75,12 +81,52 @@ def json_object(value: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(json_value(value)) if value else {}
 
 
-def whole_number(value: object) -> int:
-    """Return a count; raise TypeError or ValueError where it is none."""
-    number = int(value)  # type: ignore[call-overload]
-    if number < 0:
-        raise ValueError(f"{number} is less than 0")
-    return int(number)
+def moment(value: datetime | str | None) -> str | None:
+    """Return a time as RFC 3339; a time without a zone is taken as local time."""
+    return value.astimezone(timezone.utc).isoformat() if isinstance(value, datetime) else value
+
+
+def level(value: object) -> str:
+    """Return the level of a log line: a name of logging's, a number, or something else, which is 'info'."""
+    if isinstance(value, int):
+        return LEVELS[min(max(value // 10 - 1, 0), len(LEVELS) - 1)]
+    name = str(value).lower()
+    name = LEVEL_NAMES.get(name, name)
+    return name if name in LEVELS else "info"
+
+
+def attributes(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a span's attributes; of what is too large only its names."""
+    fit = json_object(value)
+    if not fit or len(json.dumps(fit)) <= MAX_ATTRIBUTES:
+        return fit or None
+    return {"omitted": f"{len(fit)} attributes that are too large", "names": [key[:MAX_NAME] for key in list(fit)[:50]]}
+
+
+def percent(value: Any) -> float | None:
+    """Return a number of percent within 0 to 100; None for what is no number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(number, 0.0), 100.0) if number == number else None
+
+
+def count(value: Any) -> int:
+    """Return a count; 0 for what is none, such as the None of a model that does not say."""
+    try:
+        return max(int(value), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def amount(value: Any) -> float:
+    """Return an amount of money; 0 for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
 
 
 def error_text(error: BaseException) -> str:

@@ -25,6 +25,8 @@ from mission_dashboard.queries import (
     Query,
     parse_page_cursor,
 )
+from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
+from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
 from mission_dashboard.reports import MAX_NAME
 
 MAX_BODY_BYTES = 10_000_000
@@ -32,6 +34,7 @@ MAX_KEY = 255
 MAX_QUERY = 200
 MAX_WORDS = 6
 MAX_EVENTS = 500
+MAX_SPEND_DAYS = 366
 MAX_WAIT_S = 30
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
@@ -243,6 +246,14 @@ def history_minutes() -> int:
     return minutes
 
 
+def spend_days() -> int:
+    """Return for how many days the spend is asked for."""
+    arguments = _Arguments(request.args, ("days",))
+    days = arguments.number("days", 30, 1, MAX_SPEND_DAYS)
+    arguments.check()
+    return days
+
+
 def events_page() -> tuple[int, int]:
     """Return after which version a mission's history is asked for, and how much of it."""
     arguments = _Arguments(request.args, ("after", "limit"))
@@ -250,6 +261,18 @@ def events_page() -> tuple[int, int]:
     limit = arguments.number("limit", 200, 1, MAX_EVENTS)
     arguments.check()
     return after, limit
+
+
+def records_page(*more: str) -> tuple[str | None, int, int | None]:
+    """Return after which cursor log lines or spans are asked for, how many, and whether the last ones are."""
+    arguments = _Arguments(request.args, ("after", "limit", *more))
+    after = arguments.text("after", MAX_NAME)
+    limit = arguments.number("limit", DEFAULT_RECORDS, 1, MAX_RECORDS_READ)
+    last = arguments.number("last", 0, 1, MAX_RECORDS_READ) if "last" in request.args else None
+    if after is not None and last is not None:
+        arguments.wrong("last", "cannot be given together with after.")
+    arguments.check()
+    return after, limit, last
 
 
 def waiting(*more: str) -> tuple[float, Mapping[str, str]]:

@@ -16,6 +16,9 @@ from mission_dashboard import __version__
 from mission_dashboard.metrics import FACETS
 from mission_dashboard.missions import Cause, QuestionState
 from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, SORTS
+from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
+from mission_dashboard.records import LEVELS, LogsSaid, SpansSaid
+from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
 from mission_dashboard.reports import (
     AcknowledgeReport,
     AnswerReport,
@@ -23,9 +26,10 @@ from mission_dashboard.reports import (
     BatchSaid,
     DayBudgetSaid,
     NewMission,
+    RepriceSaid,
     Said,
 )
-from mission_dashboard.web.inputs import MAX_EVENTS, MAX_WAIT_S, PRIORITIES, STATUSES
+from mission_dashboard.web.inputs import MAX_EVENTS, MAX_SPEND_DAYS, MAX_WAIT_S, PRIORITIES, STATUSES
 from mission_dashboard.web.operations import OPERATIONS
 
 Schema = Mapping[str, Any]
@@ -60,6 +64,10 @@ MISSION: Schema = {
     "model_used": _nullable("string"),
     "tokens_used": _nullable("integer"),
     "cost_estimate": _nullable("number", "US dollars"),
+    "cost_reported": _nullable("number", "US dollars, as its agent said; counts before what is computed"),
+    "cost_computed": _nullable("number", "US dollars, from usage and prices, without unpriced_models"),
+    "usage": {"oneOf": [{"type": "object", "additionalProperties": _ref("ModelUsage")}, {"type": "null"}]},
+    "unpriced_models": {"type": "array", "items": {"type": "string"}, "description": "used, but without a price"},
     "version": {"type": "integer", "minimum": 1, "description": "+1 at each change; also the ETag"},
     "updated_at": TIME,
     "parent_id": _nullable("string"),
@@ -125,6 +133,24 @@ DAY_BUDGET: Schema = {
         "description": "today, in UTC",
     },
 }
+MODEL_USAGE: Schema = {
+    "input_tokens": {**COUNT, "description": "with those from a cache"},
+    "cached_tokens": COUNT,
+    "output_tokens": {**COUNT, "description": "with those for reasoning"},
+    "reasoning_tokens": COUNT,
+    "cost": _nullable("number", "US dollars, computed; null: unpriced"),
+}
+SPEND: Schema = {
+    "input_tokens": COUNT,
+    "cached_tokens": COUNT,
+    "output_tokens": COUNT,
+    "reasoning_tokens": COUNT,
+    "unsplit_tokens": {**COUNT, "description": "of which only the total is known"},
+    "unpriced_tokens": {**COUNT, "description": "for which no cost is known; not in cost"},
+    "cost": {"type": "number", "description": "US dollars: reported where something was, else computed"},
+    "cost_reported": {"type": "number"},
+    "cost_computed": {"type": "number"},
+}
 METRICS: Schema = {
     "total_missions": COUNT,
     "completed_missions": COUNT,
@@ -173,6 +199,44 @@ PROBLEM: Schema = {
 }
 
 
+LINE: Schema = {
+    "id": {"type": "string"},
+    "at": TIME,
+    "level": {"enum": list(LEVELS)},
+    "message": {"type": "string"},
+}
+SPAN: Schema = {
+    "id": {"type": "string"},
+    "parent_id": _nullable("string", "the span around it"),
+    "name": {"type": "string"},
+    "kind": {"type": "string", "description": "for example agent, inference, tool, retrieval, step"},
+    "started_at": TIME,
+    "ended_at": _nullable("string", "null while it runs", format="date-time"),
+    "model": _nullable("string"),
+    "usage": {"oneOf": [_ref("SpanUsageSaid"), {"type": "null"}]},
+    "cost": _nullable("number", "US dollars"),
+    "error": _nullable("string"),
+    "attributes": {"type": "object"},
+}
+NODE: Schema = {
+    "id": {"type": "string"},
+    "parent_id": _nullable("string"),
+    "depth": COUNT,
+    "title": {"type": "string"},
+    "status": {"enum": list(STATUSES)},
+    "agent_type": _nullable("string"),
+    "model_used": _nullable("string"),
+    "progress": {"type": "number"},
+    "created_at": TIME,
+    "started_at": _nullable("string", format="date-time"),
+    "completed_at": _nullable("string", format="date-time"),
+    "duration": _nullable("number", "seconds"),
+    "own": {**_ref("Use"), "description": "what it used itself"},
+    "total": {**_ref("Use"), "description": "own, and the totals of its parts"},
+}
+USE: Schema = {**dict.fromkeys(("tokens", "input_tokens", "output_tokens"), COUNT), "cost": {"type": "number"}}
+
+
 def _object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
     return {
         "type": "object",
@@ -187,11 +251,60 @@ def _list_of(name: str) -> Schema:
 
 NEXT: Schema = _nullable("string", "where the next page begins")
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": COUNT}}
+READ_ON: Schema = {
+    "cursor": {
+        "type": "string",
+        "description": "where to read on; some of the newest may come again, with the same id",
+    },
+    "more": {"type": "boolean", "description": "there is more already"},
+}
 SCHEMAS: Schema = {
     "Mission": _object(MISSION),
     "Metrics": _object(METRICS),
     "Point": _object(POINT),
     "Event": _object(EVENT),
+    "ModelUsage": _object(MODEL_USAGE),
+    "Spend": _object(
+        {
+            "day": {"type": "string", "format": "date", "description": "UTC day on which the missions started"},
+            "model": _nullable("string", "null: none named, or one cost reported for several models"),
+            **SPEND,
+        }
+    ),
+    "Costs": _object(
+        {
+            "costs": {"type": "array", "items": _ref("Spend")},
+            "total": _object(SPEND),
+            "days": COUNT,
+            "is_truncated": {"type": "boolean", "description": "there are more rows; the total has them all"},
+            "timestamp": TIME,
+        }
+    ),
+    "Repriced": _object(
+        {
+            "dry_run": {"type": "boolean"},
+            "looked_at": {**COUNT, "description": "missions"},
+            "changed": {**COUNT, "description": "missions"},
+            **{
+                name: _object({"before": {"type": "number"}, "after": {"type": "number"}})
+                for name in ("computed", "counted")
+            },
+            "largest": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "mission_id": {"type": "string"},
+                        "title": {"type": "string"},
+                        "before": _nullable("number"),
+                        "after": _nullable("number"),
+                    }
+                ),
+            },
+            "unpriced": {"type": "object", "additionalProperties": COUNT, "description": "model to missions"},
+            "next_cursor": _nullable("string", "send it as cursor for the rest"),
+            "timestamp": TIME,
+        }
+    ),
     "Problem": _object({**PROBLEM, "directive": _ref("Directive")}, ("errors", "directive")),
     "OpenQuestion": _object(_QUESTION),
     "Question": _object(QUESTION),
@@ -255,6 +368,21 @@ SCHEMAS: Schema = {
     "MetricsNow": _object({"metrics": _ref("Metrics"), "timestamp": TIME}),
     "History": _object({"points": _list_of("Point"), "timestamp": TIME}),
     "Events": _object({"events": _list_of("Event"), "next_cursor": NEXT, "timestamp": TIME}),
+    "Line": _object(LINE),
+    "Span": _object(SPAN),
+    "Use": _object(USE),
+    "Node": _object(NODE),
+    "Logs": _object({"lines": _list_of("Line"), **READ_ON, "timestamp": TIME}),
+    "Spans": _object({"spans": _list_of("Span"), **READ_ON, "timestamp": TIME}),
+    "Tree": _object(
+        {
+            "nodes": {**_list_of("Node"), "description": "depth first, parents before their parts"},
+            "truncated": {"type": "boolean", "description": "a limit left some out, also of the totals"},
+            "node_limit": COUNT,
+            "depth_limit": COUNT,
+            "timestamp": TIME,
+        }
+    ),
     "Health": {
         "type": "object",
         "properties": {"status": {"type": "string"}, "timestamp": TIME},
@@ -294,8 +422,9 @@ def _repeatable(name: str, values: tuple[str, ...] = ()) -> Schema:
     return _parameter(name, {"type": "array", "items": items}, "repeatable: any of these")
 
 
-def _whole(least: int, most: int, default: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+def _whole(least: int, most: int, default: int | None = None) -> Schema:
+    kind: Schema = {"type": "integer", "minimum": least, "maximum": most}
+    return kind if default is None else {**kind, "default": default}
 
 
 PAGE_QUERY = (
@@ -315,6 +444,10 @@ WRITES = (400, 413, 415, 422, 429, 503)
 MOVES = (*WRITES, 404, 409, 412)
 WAIT = _parameter("wait", _whole(0, MAX_WAIT_S, 0), "for how many seconds to wait for news")
 MISSION_PATH = "/api/missions/{mission_id}"
+RECORDS_QUERY = (
+    _parameter("after", {"type": "string"}, "the cursor of an earlier answer"),
+    _parameter("limit", _whole(1, MAX_RECORDS_READ, DEFAULT_RECORDS)),
+)
 
 ENDPOINTS = (
     Endpoint("GET", "/api/missions", "Find missions", "MissionPage", query=PAGE_QUERY, errors=(422, 429, 503)),
@@ -334,7 +467,7 @@ ENDPOINTS = (
     *(
         Endpoint(
             "POST",
-            f"{MISSION_PATH}/{name}",
+            f"{MISSION_PATH}/{operation.path or name}",
             operation.summary,
             "CreatedMission" if operation.status == 201 else "OneMission",
             operation.says,
@@ -343,6 +476,16 @@ ENDPOINTS = (
         )
         for name, operation in OPERATIONS.items()
     ),
+    Endpoint(
+        "GET",
+        f"{MISSION_PATH}/logs",
+        "Its log",
+        "Logs",
+        query=(*RECORDS_QUERY, _parameter("last", _whole(1, MAX_RECORDS_READ), "the newest lines instead")),
+        errors=(404, 422, 429, 503),
+    ),
+    Endpoint("GET", f"{MISSION_PATH}/spans", "Its spans", "Spans", query=RECORDS_QUERY, errors=(404, 422, 429, 503)),
+    Endpoint("GET", f"{MISSION_PATH}/tree", "It and all below it", "Tree", errors=(404, 422, 429, 503)),
     Endpoint("POST", "/api/missions/batch", "Many writes, one commit", "BatchDone", BatchSaid, errors=WRITES),
     Endpoint(
         "GET",
@@ -373,12 +516,21 @@ ENDPOINTS = (
         query=(_parameter("minutes", _whole(1, MAX_HISTORY_MINUTES, 60)),),
         errors=(422, 429, 503),
     ),
+    Endpoint(
+        "GET",
+        "/api/metrics/costs",
+        "Tokens and cost by day and model",
+        "Costs",
+        query=(_parameter("days", _whole(1, MAX_SPEND_DAYS, 30)),),
+        errors=(422, 429, 503),
+    ),
+    Endpoint("POST", "/api/costs/reprice", "Compute costs anew", "Repriced", RepriceSaid, errors=WRITES),
     Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
     Endpoint("GET", "/api/health/live", "Whether the process lives", "Health"),
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),
 )
 
-NEEDING_A_BODY = (NewMission, BatchSaid, AcknowledgeReport, AskReport, AnswerReport, DayBudgetSaid)
+NEEDING_A_BODY = (NewMission, BatchSaid, LogsSaid, SpansSaid, AcknowledgeReport, AskReport, AnswerReport, DayBudgetSaid)
 ERROR_NAMES = {
     400: "Malformed JSON or header",
     404: "Unknown mission",

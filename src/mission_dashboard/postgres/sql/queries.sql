@@ -3,17 +3,20 @@
 WITH created AS (
     INSERT INTO missions (
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        usage, cost_reported, cost_computed, unpriced_models,
         duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
         cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
         budget_state, control, receipt, question, stalled_reason, finish_digest
     )
     SELECT
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        usage, cost_reported, cost_computed, unpriced_models,
         duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
         cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
         budget_state, control, receipt, question, stalled_reason, finish_digest
     FROM json_to_recordset(:created::json) AS m (
         id text, title text, description text, status text, priority text, created_at timestamptz,
+        usage jsonb, cost_reported double precision, cost_computed double precision, unpriced_models jsonb,
         updated_at timestamptz, version bigint, started_at timestamptz, completed_at timestamptz,
         duration double precision, progress double precision, error_message text, result jsonb, metadata jsonb,
         mission_type text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
@@ -30,6 +33,10 @@ moved AS (
         version = m.version,
         started_at = m.started_at,
         completed_at = m.completed_at,
+        usage = m.usage,
+        cost_reported = m.cost_reported,
+        cost_computed = m.cost_computed,
+        unpriced_models = m.unpriced_models,
         duration = m.duration,
         progress = m.progress,
         error_message = m.error_message,
@@ -46,6 +53,7 @@ moved AS (
         finish_digest = m.finish_digest
     FROM json_to_recordset(:moved::json) AS m (
         id text, old_version bigint, status text, updated_at timestamptz, version bigint,
+        usage jsonb, cost_reported double precision, cost_computed double precision, unpriced_models jsonb,
         started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
@@ -63,6 +71,10 @@ rewritten AS (
         version = m.version,
         started_at = m.started_at,
         completed_at = m.completed_at,
+        usage = m.usage,
+        cost_reported = m.cost_reported,
+        cost_computed = m.cost_computed,
+        unpriced_models = m.unpriced_models,
         duration = m.duration,
         progress = m.progress,
         error_message = m.error_message,
@@ -77,6 +89,7 @@ rewritten AS (
         moved_at = m.moved_at,
         stalled_reason = m.stalled_reason,
         finish_digest = m.finish_digest,
+        parent_id = m.parent_id,
         result = m.result,
         metadata = m.metadata,
         mission_type = m.mission_type,
@@ -86,11 +99,12 @@ rewritten AS (
         question = m.question
     FROM json_to_recordset(:rewritten::json) AS m (
         id text, old_version bigint, status text, updated_at timestamptz, version bigint,
+        usage jsonb, cost_reported double precision, cost_computed double precision, unpriced_models jsonb,
         started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
         stalled_reason text, finish_digest text,
-        result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
+        parent_id text, result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
         question jsonb
     )
     WHERE missions.id = m.id
@@ -144,6 +158,29 @@ told AS (
         tokens = mission_minutes.tokens + excluded.tokens,
         cost = mission_minutes.cost + excluded.cost
 ),
+priced AS (
+    INSERT INTO mission_spend (
+        day, shard, model, input, cached, output, reasoning, unsplit, unpriced, cost, cost_reported, cost_computed
+    )
+    SELECT
+        day, :shard::smallint, model, input, cached, output, reasoning, unsplit, unpriced, cost, cost_reported,
+        cost_computed
+    FROM json_to_recordset(:spend::json) AS s (
+        day date, model text, input numeric, cached numeric, output numeric, reasoning numeric, unsplit numeric,
+        unpriced numeric, cost numeric, cost_reported numeric, cost_computed numeric
+    )
+    ON CONFLICT (day, shard, model)
+    DO UPDATE SET
+        input = mission_spend.input + excluded.input,
+        cached = mission_spend.cached + excluded.cached,
+        output = mission_spend.output + excluded.output,
+        reasoning = mission_spend.reasoning + excluded.reasoning,
+        unsplit = mission_spend.unsplit + excluded.unsplit,
+        unpriced = mission_spend.unpriced + excluded.unpriced,
+        cost = mission_spend.cost + excluded.cost,
+        cost_reported = mission_spend.cost_reported + excluded.cost_reported,
+        cost_computed = mission_spend.cost_computed + excluded.cost_computed
+),
 used AS (
     INSERT INTO mission_days (day, shard, agent_type, tokens, cost)
     SELECT day, :shard::smallint, agent_type, tokens, cost
@@ -165,6 +202,57 @@ remembered AS (
     INSERT INTO idempotency_keys (key, digest, mission_id, created_at)
     SELECT key, digest, mission_id, created_at
     FROM json_to_recordset(:keys::json) AS k (key text, digest text, mission_id text, created_at timestamptz)
+),
+logged AS (
+    INSERT INTO mission_logs (mission_id, id, at, level, message)
+    SELECT mission_id, id, at, level, message
+    FROM json_to_recordset(:lines::json) AS l (mission_id text, id uuid, at timestamptz, level text, message text)
+    ON CONFLICT (mission_id, id) DO NOTHING
+),
+spanned AS (
+    INSERT INTO mission_spans (
+        mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    )
+    SELECT mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    FROM json_to_recordset(:spans::json) AS s (
+        mission_id text, id text, parent_id text, name text, kind text, started_at timestamptz, ended_at timestamptz,
+        model text, usage jsonb, cost double precision, error text, attributes jsonb
+    )
+    ON CONFLICT (mission_id, id)
+    DO UPDATE SET
+        parent_id = excluded.parent_id,
+        name = excluded.name,
+        kind = excluded.kind,
+        started_at = excluded.started_at,
+        ended_at = excluded.ended_at,
+        model = excluded.model,
+        usage = excluded.usage,
+        cost = excluded.cost,
+        error = excluded.error,
+        attributes = excluded.attributes,
+        committed_in = excluded.committed_in,
+        number = excluded.number
+),
+kept AS (
+    INSERT INTO otlp_spans (
+        trace_id, span_id, parent_id, parent_is_remote, received_at, look_at, mission_id, is_agent, is_genai, uses, span
+    )
+    SELECT
+        trace_id, span_id, parent_id, parent_is_remote, received_at, look_at, mission_id, is_agent, is_genai, uses, span
+    FROM json_to_recordset(:kept::json) AS o (
+        trace_id text, span_id text, parent_id text, parent_is_remote boolean, received_at timestamptz,
+        look_at timestamptz, mission_id text, is_agent boolean, is_genai boolean, uses boolean, span jsonb
+    )
+    ON CONFLICT (trace_id, span_id)
+    DO UPDATE SET
+        look_at = excluded.look_at,
+        mission_id = excluded.mission_id,
+        uses = excluded.uses,
+        span = CASE
+            WHEN excluded.mission_id IS NULL AND excluded.look_at IS NOT NULL
+                THEN coalesce(otlp_spans.span, excluded.span) END
+    -- What is settled stays so, whoever saw it open before.
+    WHERE otlp_spans.look_at IS NOT NULL
 )
 SELECT
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
@@ -182,21 +270,13 @@ LIMIT 1;
 
 -- name: mission_rows
 -- The missions with these ids, as far as they exist.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE id = ANY(:ids);
 
 -- name: alive_rows
 -- The newest missions that have not finished.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status IN ('pending', 'running')
 ORDER BY created_at DESC, id DESC
@@ -204,11 +284,7 @@ LIMIT :limit;
 
 -- name: running_rows
 -- All running missions, newest first.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status = 'running'
 ORDER BY created_at DESC, id DESC
@@ -216,11 +292,7 @@ LIMIT :limit;
 
 -- name: finished_rows
 -- The missions that finished last.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE completed_at IS NOT NULL
 ORDER BY completed_at DESC
@@ -228,11 +300,7 @@ LIMIT :limit;
 
 -- name: overdue_rows
 -- The missions of which something may be due; the domain decides what.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status = 'running'
     AND (
@@ -242,11 +310,7 @@ WHERE status = 'running'
         OR (question ->> 'state' = 'open' AND (question ->> 'expires_at')::timestamptz <= :at)
     )
 UNION ALL
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE control = 'cancel_requested'
     AND NOT (receipt ->> 'unconfirmed')::boolean
@@ -279,6 +343,14 @@ DELETE FROM mission_day_budgets
 WHERE name = :name
 RETURNING name;
 
+-- name: ping_rows
+-- The newest mission that a script speaks of by this name.
+SELECT {columns}
+FROM missions
+WHERE metadata ->> 'ping_key' = :key
+ORDER BY created_at DESC, id DESC
+LIMIT 1;
+
 -- name: key_rows
 -- What these idempotency keys were used for.
 SELECT key, digest, mission_id
@@ -307,6 +379,14 @@ SELECT
 
 -- name: forget_transactions!
 -- After a restore into another cluster: its transaction ids mean nothing here.
+WITH logs AS (
+    UPDATE mission_logs
+    SET committed_in = '0'
+),
+spans AS (
+    UPDATE mission_spans
+    SET committed_in = '0'
+)
 UPDATE mission_events
 SET committed_in = '0';
 
@@ -348,6 +428,42 @@ FROM mission_minutes
 WHERE minute >= :since
 GROUP BY minute
 ORDER BY minute;
+
+-- name: spend_rows
+-- What each model used and cost in missions that started on each day since one, the newest and dearest first.
+SELECT
+    day, model, sum(input)::bigint, sum(cached)::bigint, sum(output)::bigint, sum(reasoning)::bigint,
+    sum(unsplit)::bigint, sum(unpriced)::bigint, sum(cost), sum(cost_reported), sum(cost_computed)
+FROM mission_spend
+WHERE day >= :since
+GROUP BY day, model
+HAVING sum(input) <> 0 OR sum(output) <> 0 OR sum(unsplit) <> 0 OR sum(cost) <> 0 OR sum(cost_computed) <> 0
+ORDER BY day DESC, sum(cost) DESC, model
+LIMIT :limit;
+
+-- name: spend_total
+-- The same over all models and all days since one.
+SELECT
+    coalesce(sum(input), 0)::bigint, coalesce(sum(cached), 0)::bigint, coalesce(sum(output), 0)::bigint,
+    coalesce(sum(reasoning), 0)::bigint, coalesce(sum(unsplit), 0)::bigint, coalesce(sum(unpriced), 0)::bigint,
+    coalesce(sum(cost), 0), coalesce(sum(cost_reported), 0), coalesce(sum(cost_computed), 0)
+FROM mission_spend
+WHERE day >= :since;
+
+-- name: priceable_rows
+-- The next missions, in the order of their ids, whose computed cost follows from tokens and prices.
+SELECT {columns}
+FROM missions
+WHERE id > :after_id
+    AND (
+        usage IS NOT NULL
+        OR cost_computed IS NOT NULL
+        OR (cost_estimate IS NULL AND model_used IS NOT NULL AND tokens_used > 0)
+    )
+    AND (:since IS NULL OR coalesce(started_at, created_at) >= :since)
+    AND (:model IS NULL OR usage ? :model OR (usage IS NULL AND model_used = :model))
+ORDER BY id
+LIMIT :limit;
 
 -- name: duration_percentiles
 -- Median and 95th percentile of the run times of the last 10,000 missions that finished since a moment.
@@ -393,6 +509,145 @@ WHERE mission_id = :mission_id
 ORDER BY version DESC
 LIMIT 1;
 
+-- name: log_rows
+-- A mission's log from a place on, and before which transaction nothing can be added any more.
+SELECT
+    mission_id, id::text, at, level, message, committed_in::text::bigint, number,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_logs
+WHERE mission_id = :mission_id
+    AND (committed_in, number) > (:transaction::text::xid8, :number)
+ORDER BY mission_logs.committed_in, number
+LIMIT :limit;
+
+-- name: last_log_rows
+-- The newest lines of a mission's log, oldest first.
+SELECT mission_id, id, at, level, message, committed_in, number, horizon
+FROM (
+    SELECT
+        mission_id, id::text, at, level, message, committed_in::text::bigint, number,
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+    FROM mission_logs
+    WHERE mission_id = :mission_id
+    ORDER BY mission_logs.committed_in DESC, number DESC
+    LIMIT :limit
+) AS newest
+ORDER BY committed_in, number;
+
+-- name: span_rows
+-- A mission's spans from a place on, in the order of their last change.
+SELECT
+    mission_id, id, name, kind, started_at, parent_id, ended_at, model, usage, cost, error, attributes,
+    committed_in::text::bigint, number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_spans
+WHERE mission_id = :mission_id
+    AND (committed_in, number) > (:transaction::text::xid8, :number)
+ORDER BY mission_spans.committed_in, number
+LIMIT :limit;
+
+-- name: tree_rows
+-- A mission and all below it, level by level. A loop, which only a hand in the table can make, is not followed.
+WITH RECURSIVE below AS (
+    SELECT id, 0 AS depth, ARRAY[id] AS path
+    FROM missions
+    WHERE id = :mission_id
+    UNION ALL
+    SELECT missions.id, below.depth + 1, below.path || missions.id
+    FROM below
+    JOIN missions ON missions.parent_id = below.id
+    WHERE below.depth <= :depth_limit
+        AND missions.id <> ALL(below.path)
+)
+SELECT
+    m.id, m.parent_id, b.depth, m.title, m.status, m.agent_type, m.model_used, m.progress, m.created_at, m.started_at,
+    m.completed_at, m.duration, m.tokens_used, m.input_tokens, m.output_tokens, m.cost_estimate::text::numeric
+FROM (SELECT id, depth FROM below LIMIT :limit) AS b
+JOIN missions AS m ON m.id = b.id
+ORDER BY b.depth, m.created_at, m.id;
+
+-- name: known_span_rows
+-- These spans, all of these traces that are open, and the parents of those.
+WITH open AS (
+    SELECT *
+    FROM otlp_spans
+    WHERE trace_id = ANY(:trace_ids)
+        AND look_at IS NOT NULL
+),
+wanted AS (
+    SELECT trace_id, span_id
+    FROM open
+    UNION
+    SELECT trace_id, parent_id
+    FROM open
+    WHERE parent_id IS NOT NULL
+    UNION
+    SELECT trace_id, span_id
+    FROM json_to_recordset(:keys::json) AS k (trace_id text, span_id text)
+)
+SELECT
+    trace_id, span_id, parent_id, parent_is_remote, received_at, is_agent, is_genai, uses, mission_id, look_at
+FROM wanted
+JOIN otlp_spans USING (trace_id, span_id);
+
+-- name: kept_span_rows
+-- The spans themselves, of those that wait for their mission.
+SELECT trace_id, span_id, span
+FROM json_to_recordset(:keys::json) AS k (trace_id text, span_id text)
+JOIN otlp_spans USING (trace_id, span_id)
+WHERE span IS NOT NULL;
+
+-- name: span_use_rows
+-- What the spans of these missions used, by model.
+SELECT
+    mission_id, model,
+    coalesce(sum((usage ->> 'input_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'cached_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'output_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'reasoning_tokens')::bigint), 0)::bigint,
+    sum(cost::text::numeric)::double precision,
+    count(usage)
+FROM mission_spans
+WHERE mission_id = ANY(:mission_ids)
+    AND (usage IS NOT NULL OR cost IS NOT NULL)
+GROUP BY mission_id, model
+ORDER BY mission_id, model;
+
+-- name: ancestor_rows
+-- The missions above these. A loop is not followed.
+WITH RECURSIVE above AS (
+    SELECT id, parent_id
+    FROM missions
+    WHERE id = ANY(:mission_ids)
+    UNION
+    SELECT missions.id, missions.parent_id
+    FROM above
+    JOIN missions ON missions.id = above.parent_id
+)
+SELECT id
+FROM above
+LIMIT 1000;
+
+-- name: open_trace_rows
+-- The traces in which something is open that should be looked at again.
+SELECT trace_id
+FROM otlp_spans
+WHERE look_at <= :at
+GROUP BY trace_id
+ORDER BY min(look_at)
+LIMIT :limit;
+
+-- name: waiting_span_count
+-- How many spans wait.
+SELECT count(*)
+FROM otlp_spans
+WHERE look_at IS NOT NULL;
+
+-- name: forget_known_spans!
+-- Of traces that ended long ago nothing needs to be known any more.
+DELETE FROM otlp_spans
+WHERE received_at < :before
+    AND look_at IS NULL;
+
 -- name: server_version
 -- The version of the PostgreSQL server.
 SELECT current_setting('server_version');
@@ -401,18 +656,10 @@ SELECT current_setting('server_version');
 -- One page of missions: the first of each status, merged, so that an index serves it whatever the table's size.
 -- The store fills in {key}, {direction} and {comes_after} from its own table of orders, and {filters} from
 -- the query of that name.
-SELECT
-    id, title, description, page.status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {page_columns}
 FROM unnest(:statuses) AS wanted (status)
 CROSS JOIN LATERAL (
-    SELECT
-        id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-        duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-        budget_state, control, receipt, question, stalled_reason, finish_digest, {key} AS sort_key
+    SELECT {columns}, {key} AS sort_key
     FROM missions
     WHERE missions.status = wanted.status
         AND (:after_id IS NULL OR ({key}, id) {comes_after} (:after_key, :after_id))

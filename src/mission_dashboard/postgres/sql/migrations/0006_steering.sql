@@ -17,6 +17,10 @@ WHERE status = 'running';
 -- Serves the look at cancels that nobody acknowledged.
 CREATE INDEX missions_by_unconfirmed_cancel ON missions (id) WHERE control = 'cancel_requested';
 
+-- Serves the missions that scripts speak of by a name of their own.
+CREATE INDEX missions_by_ping_key ON missions ((metadata ->> 'ping_key'), created_at DESC)
+    WHERE metadata ->> 'ping_key' IS NOT NULL;
+
 CREATE TABLE mission_days (
     day        date NOT NULL,
     shard      smallint NOT NULL,

@@ -1,0 +1,49 @@
+"""Refuses writes that a page of another origin makes a browser send.
+
+Browsers say where a request comes from, in ``Sec-Fetch-Site`` and ``Origin``; programs such as curl say neither and
+pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mission_dashboard.web.answers import problem
+from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+PING = "/ping/"
+"""Addresses that write upon GET too."""
+ANY = "*"
+
+
+class OriginGuard:
+    """The WSGI wrapper; ``allowed`` are the other origins whose pages may write."""
+
+    def __init__(self, app: WsgiApp, allowed: Sequence[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(allowed)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if self._writes(environ) and self._is_foreign(environ):
+            refusal = problem(
+                403,
+                "Another origin",
+                "A page of another origin may not write here: "
+                "add its origin to MISSION_DASHBOARD_CORS_ORIGINS if it shall.",
+            )
+            return refusal(environ, start_response)
+        return self._app(environ, start_response)
+
+    def _writes(self, environ: Environ) -> bool:
+        return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith(PING)
+
+    def _is_foreign(self, environ: Environ) -> bool:
+        origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
+        if (origin is None and site is None) or ANY in self._allowed or origin in self._allowed:
+            return False
+        if site is not None:
+            return site not in ("same-origin", "none")
+        host: str = environ.get("HTTP_HOST", "")
+        return str(origin).partition("://")[2] != host

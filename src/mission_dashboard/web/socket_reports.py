@@ -1,0 +1,40 @@
+"""Writing over Socket.IO: ``mission_report`` takes what the batch takes; its acknowledgement is the batch's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from flask_socketio import SocketIO
+
+from mission_dashboard import wire
+from mission_dashboard.errors import InvalidValue, MissionDashboardError
+from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.web.answers import problem_body
+from mission_dashboard.web.errors import problem_of
+from mission_dashboard.web.limits import Gate
+from mission_dashboard.web.operations import run_batch
+
+EVENT = "mission_report"
+
+
+def take_reports(socketio: SocketIO, tracker: MissionTracker, gate: Gate) -> None:
+    """Take reports from agents that hold a socket; they count against the limit for reports."""
+
+    def on_report(*said: object) -> dict[str, Any]:
+        passage = gate(request.remote_addr or "127.0.0.1")
+        if passage.refusal is not None:
+            detail = f"Too many requests from this address: the limit is {passage.refusal.description}."
+            return {"problem": problem_body(429, "Too Many Requests", detail), "timestamp": wire.now()}
+        try:
+            return {**run_batch(tracker, _operations(said), wire.now()), "timestamp": wire.now()}
+        except MissionDashboardError as error:
+            return {"problem": problem_of(error), "timestamp": wire.now()}
+
+    socketio.on_event(EVENT, on_report)
+
+
+def _operations(said: tuple[object, ...]) -> object:
+    if len(said) != 1 or not isinstance(said[0], dict) or said[0].keys() != {"operations"}:
+        raise InvalidValue.of("body", f"{EVENT} takes one object with operations, a list.")
+    return said[0]["operations"]
