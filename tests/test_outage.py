@@ -241,7 +241,7 @@ def test_a_read_only_database_refuses_writes_and_heals(cluster: str, dsn: str) -
 
 def test_a_writer_that_gives_way_in_a_deadlock_tries_again(cluster: str, dsn: str) -> None:
     name = run_sql(dsn, "SELECT current_database()")[0][0]
-    run_sql(cluster, f"ALTER DATABASE {name} SET deadlock_timeout = '200ms'")
+    run_sql(cluster, f"ALTER DATABASE {name} SET deadlock_timeout = '700ms'")
     with MissionTracker.connect(dsn) as tracker:
         first, second = sorted(tracker.start(tracker.create(title="x").id).id for _ in range(2))
         by_hand = psycopg2.connect(dsn, options="-c deadlock_timeout=60s")
@@ -252,6 +252,7 @@ def test_a_writer_that_gives_way_in_a_deadlock_tries_again(cluster: str, dsn: st
             commands = [Advance(first, Move.PROGRESS, report), Advance(second, Move.PROGRESS, report)]
             answers: list[Any] = []
             writing.start()
+            assert _eventually(lambda: run_sql(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"))
             cursor.execute("UPDATE missions SET description = 'by hand' WHERE id = %s", (first,))
             by_hand.commit()
             writing.join()
