@@ -26,6 +26,8 @@ export async function call(path, { method = 'GET', body, headers = {}, signal } 
     method,
     headers: body === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
+    // A sign of life is no new version, so that a copy kept by the browser would be passed off as fresh.
+    cache: 'no-store',
     signal: signal ? AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]) : AbortSignal.timeout(PATIENCE_MS),
   });
   const said = await response.json().catch(() => null);
@@ -77,5 +79,13 @@ export const getHistory = (minutes) => call(`/api/metrics/history?minutes=${minu
 export const createMission = (mission, key) =>
   call('/api/missions', { method: 'POST', body: mission, headers: { 'Idempotency-Key': key } });
 
-/** @param {string} id @param {import('./missions.js').Action} action */
-export const act = (id, action) => call(`${at(id)}/${action}`, { method: 'POST', body: {} });
+/** @param {string} id @param {import('./state.js').Deed} action @param {Record<string, unknown>} [body] */
+export const act = (id, action, body = {}) => call(`${at(id)}/${action}`, { method: 'POST', body });
+
+export const listBudgets = () => call('/api/budgets');
+
+/** @param {string} name @param {Record<string, unknown>} budget */
+export const putBudget = (name, budget) => call(`/api/budgets/${encodeURIComponent(name)}`, { method: 'PUT', body: budget });
+
+/** @param {string} name */
+export const dropBudget = (name) => call(`/api/budgets/${encodeURIComponent(name)}`, { method: 'DELETE' });

@@ -40,6 +40,8 @@ test('the query speaks the names of the API', () => {
   ]).toString());
 });
 
-test('what needs somebody is alive', () => {
-  assert.deepEqual(wantedStatuses({ ...HOME, needs: 'stalled' }), ['running', 'pending']);
+test('what needs somebody while it lives runs, and the rest was cancelled', () => {
+  assert.deepEqual(wantedStatuses({ ...HOME, needs: 'stalled' }), ['running']);
+  assert.deepEqual(wantedStatuses({ ...HOME, needs: 'unconfirmed' }), ['cancelled']);
+  assert.equal(listQuery({ ...HOME, needs: 'question' }, ['running'], 0).get('needs'), 'question');
 });

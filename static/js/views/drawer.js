@@ -5,6 +5,7 @@ import { detail, readAgain } from '../detail.js';
 import { words } from '../format.js';
 import { parseMission } from '../missions.js';
 import { acting, loaded, route, state } from '../store.js';
+import { askWhy } from '../ui.js';
 import { ActionButtons, PriorityBadge, ProgressBar, StatusBadge } from './bits.js';
 import { Icon } from './icons.js';
 import { Overview } from './drawer-overview.js';
@@ -48,6 +49,7 @@ export function Drawer() {
       ${known && html`<${Panel} mission=${known} detail=${detail.value} open=${openMission} />`}
     </div>
     ${known && html`<footer class="drawer__foot"><${ActionButtons} mission=${known} acting=${acting.value.get(id)} />
+      ${known.status === 'running' && html`<button type="button" class="button" data-tone="ghost" onClick=${() => askWhy(id)} title="Pause or cancel, saying why (w)">Say why…</button>`}
       <span class="drawer__space"></span>
       <button type="button" class="button" onClick=${() => copy(location.href, 'the link')}>Copy link</button></footer>`}
   </aside>`;
