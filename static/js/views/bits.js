@@ -81,11 +81,11 @@ export function ActionButtons({ mission, acting, small = false }) {
 
 /** What else needs an eye: a budget nearly used up or exceeded, a cancel that nobody confirmed. @param {{mission: Mission}} props */
 export function Flag({ mission }) {
-  if (isUnconfirmed(mission)) return html`<span class="flag" data-status="unconfirmed" title="The agent did not acknowledge the cancel in time and may still run"><${Icon} name="stalled" />unconfirmed</span>`;
-  if (mission.budget_state === 'exceeded') return html`<span class="flag" data-status="over_budget"><${Icon} name="over_budget" />over budget</span>`;
+  if (isUnconfirmed(mission)) return html`<span class="flag" data-status="unconfirmed" title="The agent did not acknowledge the cancel in time and may still run"><${Icon} name="stalled" /><span>unconfirmed</span></span>`;
+  if (mission.budget_state === 'exceeded') return html`<span class="flag" data-status="over_budget"><${Icon} name="over_budget" /><span>over budget</span></span>`;
   if (isFinal(mission) || (!mission.budget && mission.budget_state !== 'warning')) return null;
   // The clock moves on for a budget of time alone.
   const most = Math.max(0, ...budgetUse(mission, mission.budget?.seconds ? now.value : now.peek()).map(({ share }) => share));
-  if (most >= WARNING_SHARE) return html`<span class="flag" data-status="budget" title="near its budget"><${Icon} name="over_budget" />${percent(Math.min(999, most * 100))}% of budget</span>`;
-  return mission.budget_state === 'warning' ? html`<span class="flag" data-status="budget"><${Icon} name="over_budget" />near a daily budget</span>` : null;
+  if (most >= WARNING_SHARE) return html`<span class="flag" data-status="budget" title="near its budget"><${Icon} name="over_budget" /><span>${percent(Math.min(999, most * 100))}% of budget</span></span>`;
+  return mission.budget_state === 'warning' ? html`<span class="flag" data-status="budget" title="near its own or a daily budget"><${Icon} name="over_budget" /><span>near budget</span></span>` : null;
 }

@@ -87,7 +87,7 @@ function whyOf(mission) {
   if (mission.status === 'completed') return mission.started_at === null ? 'Completed.' : `Completed after ${ran}.`;
   if (mission.status === 'failed') return `Failed after ${ran}${mission.error_message ? ':' : ', without a reason.'}`;
   if (mission.status === 'cancelled') return `Cancelled ${mission.started_at === null ? 'before it started' : `after ${ran}`}${mission.error_message ? ':' : '.'}`;
-  if (mission.question) return 'It waits for an answer and does not go on without one.';
+  if (mission.question) return 'It waits for an answer.';
   if (mission.control === 'paused') return 'Paused: its agent waits until it is resumed.';
   if (mission.control === 'pause_requested') return 'Asked to pause: its agent goes on until it hears of it.';
   const quiet = mission.heartbeat_at === null ? null : (at - mission.heartbeat_at) / 1000;

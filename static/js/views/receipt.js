@@ -18,7 +18,7 @@ export function ReceiptSteps({ receipt, control }) {
       <${Icon} name=${at === null ? 'pending' : 'completed'} /><span class="receipt__name">${name}</span>
       <span class="receipt__said">${at === null ? missing : html`<time datetime=${new Date(at).toISOString()} title=${exact(at)}>${clock(at)}</time>`}
         ${index === 0 && html` by <bdi>${who}</bdi>${reason && html`: <bdi>${reason}</bdi>`}`}</span></li>`)}</ol>
-    ${unconfirmed && html`<p class="receipt__warning"><${Icon} name="stalled" />Unconfirmed: no acknowledgement${deadline !== null && html` by <time title=${exact(deadline)}>${clock(deadline)}</time>`}. The agent may still run and spend.</p>`}
+    ${unconfirmed && html`<p class="receipt__warning"><${Icon} name="stalled" /><span>Unconfirmed: no acknowledgement${deadline !== null && html` by <time title=${exact(deadline)}>${clock(deadline)}</time>`}. The agent may still run and spend.</span></p>`}
     ${waits && html`<p class="receipt__note">The agent has until <time title=${exact(deadline)}>${clock(deadline)}</time> to acknowledge.</p>`}
   </section>`;
 }
