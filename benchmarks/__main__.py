@@ -7,14 +7,17 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import psutil
 
-from benchmarks.scenarios import FULL, QUICK, SCENARIOS, Figure
+from benchmarks import scenarios
+from benchmarks.page import measure_page
+from benchmarks.scenarios import FULL, QUICK, Figure
 
+SCENARIOS = {**scenarios.SCENARIOS, "page": measure_page}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -41,10 +44,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", action="append", choices=sorted(SCENARIOS), help="repeatable")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all?")
+    parser.add_argument("--soak-minutes", type=float, help="how long the page is left open under updates; 3")
     parser.add_argument("--mode", default="eventlet", choices=("eventlet", "gevent", "threading"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     size = QUICK if chosen.quick else FULL
+    if chosen.soak_minutes is not None:
+        size = replace(size, soak_s=chosen.soak_minutes * 60)
     figures: list[Figure] = []
     for name in chosen.only or SCENARIOS:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)

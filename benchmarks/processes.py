@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,21 @@ def drive(port: int, *options: str, driver: str = "load") -> dict[str, Any]:
     if done.returncode != 0:
         raise RuntimeError(f"the load driver failed: {done.stderr.strip().splitlines()[-1:]}")
     return dict(json.loads(done.stdout))
+
+
+@contextmanager
+def driving(port: int, *options: str) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Run the load driver meanwhile; yields what waits for its end and returns its report."""
+    command = [sys.executable, "benchmarks/load.py", str(port), *options]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+
+        def report() -> dict[str, Any]:
+            output, complaint = process.communicate()
+            if process.returncode != 0:
+                raise RuntimeError(f"the load driver failed: {complaint.strip().splitlines()[-1:]}")
+            return dict(json.loads(output))
+
+        yield report
 
 
 @contextmanager

@@ -42,10 +42,24 @@ class Size:
     missions: int
     writes: int
     asks: int
+    opens: int
+    loaded: int
+    scroll_s: float
+    soak_s: float
 
 
-FULL = Size(seconds=6, rounds=5, missions=1_000_000, writes=200_000, asks=2_000)
-QUICK = Size(seconds=1, rounds=1, missions=2_000, writes=500, asks=50)
+FULL = Size(
+    seconds=6,
+    rounds=5,
+    missions=1_000_000,
+    writes=200_000,
+    asks=2_000,
+    opens=15,
+    loaded=10_000,
+    scroll_s=10,
+    soak_s=180,
+)
+QUICK = Size(seconds=1, rounds=1, missions=2_000, writes=500, asks=50, opens=2, loaded=400, scroll_s=3, soak_s=20)
 EVENTS_OF_A_LIFE = ("created", "started", "completed")
 
 

@@ -22,12 +22,24 @@ BAD = {
     "MISSION_DASHBOARD_RATE_LIMIT": ("many", "0 per minute", "10 per fortnight", "-5 per minute"),
     "MISSION_DASHBOARD_REPORT_LIMIT": ("fast",),
     "MISSION_DASHBOARD_CORS_ORIGINS": ("ops.example.com",),
+    "STATIC_URL": (
+        "cdn.example.com",
+        "ftp://cdn.example.com",
+        "https://",
+        "https://cdn.example.com?v=1",
+        "https://cdn.example.com#top",
+        "https://user@cdn.example.com",
+        "https://cdn.example.com:99999",
+        "https://cdn.example.com; script-src *",
+        "https://cdn.example.com/'unsafe-inline'",
+    ),
     "MISSION_DASHBOARD_ASYNC_MODE": ("asyncio",),
     "MISSION_DASHBOARD_STALL_AFTER": ("soon", "0", "nan", "indexing=900", "180, =5"),
     "MISSION_DASHBOARD_LOST_AFTER": ("never", "-1"),
     "MISSION_DASHBOARD_CONFIRM_WITHIN": ("off", "0"),
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
+    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
 }
 
 
@@ -42,6 +54,14 @@ def test_defaults_are_those_of_the_table(tmp_path: Path) -> None:
     assert (settings.rate_limit, settings.report_limit) == ("100 per minute", "6000 per minute")
     assert (settings.async_mode, settings.log_level, settings.postgres_dsn) == ("eventlet", "INFO", None)
     assert settings.cors_origins == ()
+    assert settings.static_url == ""
+
+
+@pytest.mark.parametrize("url", ["https://cdn.example.com", "http://127.0.0.1:8080", "https://cdn.example.com/a/b"])
+def test_files_may_come_from_another_server(tmp_path: Path, url: str) -> None:
+    settings = load_settings(environment(tmp_path, STATIC_URL=f"{url}/"), tmp_path / "none")
+
+    assert settings.static_url == url
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])

@@ -13,6 +13,7 @@ import orjson
 
 from mission_dashboard import control
 from mission_dashboard.control import DayBudget, Rules
+from mission_dashboard.costs import Prices, priced
 from mission_dashboard.errors import (
     IdempotencyConflict,
     IdTaken,
@@ -63,6 +64,7 @@ class Stage:
     day_budgets: Sequence[DayBudget] = ()
     spent: Callable[[date, str | None], tuple[int, Decimal]] = _nothing_spent
     """Tokens and dollars that all missions, or those of one agent, used on a day before this batch."""
+    prices: Prices | None = None
     staged: dict[str, Mission] = field(default_factory=dict)
     touched: dict[str, Mission] = field(default_factory=dict)
     """Missions of which only a sign of life is new: no event, no version."""
@@ -81,12 +83,19 @@ class Stage:
             raise MissionNotFound(mission_id)
         return mission
 
-    def put(self, before: Mission | None, after: Mission, event_type: EventType) -> Mission:
-        """Stage a change together with its event and what it counts."""
+    def put(
+        self, before: Mission | None, after: Mission, event_type: EventType, counted_at: datetime | None = None
+    ) -> Mission:
+        """Stage a change, with its cost computed, together with its event and what it counts.
+
+        What it adds is counted in the minute and the day of ``counted_at``; ``None`` is now.
+        """
+        if self.prices is not None:
+            after = priced(before, after, self.prices)
         self.staged[after.id] = after
         self.touched.pop(after.id, None)
         self.events.append((event_between(before, after, event_type), after))
-        self.delta.add(before, after)
+        self.delta.add(before, after, counted_at)
         return after
 
     def touch(self, mission: Mission) -> Mission:

@@ -6,6 +6,7 @@ The only module that looks at the environment.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ ENVIRONMENTS = ("development", "production")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PERIODS = ("second", "minute", "hour", "day")
 OFF = "off"
+# Goes into the Content-Security-Policy and into addresses, so nothing that means something there may be in it.
+STATIC_URL = re.compile(
+    r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
+)
 SECRET = ("postgres_dsn", "secret_key")
 """Settings whose values are never repeated."""
 
@@ -49,9 +54,12 @@ class Settings:
     rate_limit: str | None
     report_limit: str | None
     cors_origins: tuple[str, ...]
+    static_url: str
     async_mode: str
     log_level: str
     log_dir: Path
+    prices: Path | None
+    """The price file; ``None``: prices.toml in the data folder, if it is there."""
     stall_after: Mapping[str, timedelta]
     """By mission type; the empty type is for all others."""
     lost_after: timedelta | None
@@ -102,6 +110,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _static_url(text: str) -> str:
+    found = STATIC_URL.fullmatch(text)
+    if text and not (found and int(found["port"] or 443) in range(1, 65536)):
+        raise ValueError("must be an address like https://cdn.example.com, without user, query or fragment")
+    return text.rstrip("/")
+
+
 def _filled(text: str) -> str:
     if not text:
         raise ValueError("must not be empty")
@@ -110,6 +125,14 @@ def _filled(text: str) -> str:
 
 def _path(text: str) -> Path:
     return Path(_filled(text)).expanduser().absolute()
+
+
+def _file_or_none(text: str) -> Path | None:
+    if not text:
+        return None
+    if not _path(text).is_file():
+        raise ValueError("must name a file that exists")
+    return _path(text)
 
 
 MAX_SPAN_S = 366 * 24 * 3600.0
@@ -168,6 +191,9 @@ SETTINGS: Mapping[str, Setting] = {
     "cors_origins": Setting(
         "MISSION_DASHBOARD_CORS_ORIGINS", "", "other origins whose pages may call the API; none: same origin", _origins
     ),
+    "static_url": Setting(
+        "STATIC_URL", "", "CDN from which browsers load the page's files; none: from here", _static_url
+    ),
     "async_mode": Setting(
         "MISSION_DASHBOARD_ASYNC_MODE", "eventlet", "eventlet, gevent or threading", _one_of(*ASYNC_MODES)
     ),
@@ -188,6 +214,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "log_level": Setting("MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)),
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
+    "prices": Setting(
+        "MISSION_DASHBOARD_PRICES", "", "price file for models; unset: prices.toml in the data folder", _file_or_none
+    ),
 }
 
 

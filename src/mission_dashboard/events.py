@@ -21,6 +21,7 @@ class EventType(str, Enum):
     COMPLETED = "mission_completed"
     FAILED = "mission_failed"
     CANCELLED = "mission_cancelled"
+    REPRICED = "mission_repriced"
     PAUSE_REQUESTED = "mission_pause_requested"
     PAUSED = "mission_paused"
     RESUMED = "mission_resumed"
@@ -56,6 +57,7 @@ RECORDED = (
     "input_tokens",
     "output_tokens",
     "cost_estimate",
+    "cost_computed",
     "error_message",
     "parent_id",
     "retry_of",

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mission_dashboard.missions import Mission, MissionStatus
+from mission_dashboard.spend import Spends, count_spend
 
 
 class Facet(NamedTuple):
@@ -79,18 +80,22 @@ class Delta:
     ran: int = 0
     days: dict[tuple[date, str], Spent] = field(default_factory=dict)
     """What each agent used on each UTC day; empty text is no agent."""
+    spend: Spends = field(default_factory=dict)
+    """What each model used and cost, by the day on which its mission started."""
 
-    def add(self, before: Mission | None, after: Mission) -> None:
-        """Count one change from ``before`` (``None`` at creation) to ``after``."""
+    def add(self, before: Mission | None, after: Mission, at: datetime | None = None) -> None:
+        """Count one change from ``before`` (``None`` at creation) to ``after``, at a moment or now."""
+        count_spend(self.spend, before, after)
         if before is None or not _is_counted_alike(before, after):
             self._count_facets(before, after)
         tokens = (after.tokens_used or 0) - ((before.tokens_used or 0) if before else 0)
         cost = _cost_step(before, after)
         self.tokens += tokens
         self.cost += cost
+        at = at or after.updated_at
         if tokens or cost:
-            spend(self.days, after.updated_at.date(), after.agent_type or "", tokens, cost)
-        minute = self.minutes.setdefault(after.updated_at.replace(second=0, microsecond=0), Minute())
+            spend(self.days, at.date(), after.agent_type or "", tokens, cost)
+        minute = self.minutes.setdefault(at.replace(second=0, microsecond=0), Minute())
         minute.tokens += tokens
         minute.cost += cost
         if before is None:

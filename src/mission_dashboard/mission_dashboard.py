@@ -46,10 +46,12 @@ class Application:
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
         from mission_dashboard.mission_tracker import MissionTracker
+        from mission_dashboard.prices import book_for
 
+        prices = book_for(self.settings)
         dsn = self.settings.postgres_dsn or self._start_embedded()
         try:
-            self.tracker = MissionTracker.connect(dsn, _rules(self.settings))
+            self.tracker = MissionTracker.connect(dsn, _rules(self.settings), prices)
         except StoreUnavailable as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
@@ -91,6 +93,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_socketio import SocketIO
 
     from mission_dashboard.web.api import make_api
+    from mission_dashboard.web.costs import make_costs
     from mission_dashboard.web.docs import make_docs
     from mission_dashboard.web.errors import register_errors
     from mission_dashboard.web.health import make_health
@@ -128,9 +131,10 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
+    app.register_blueprint(make_costs(tracker, limits.api))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
-    app.register_blueprint(make_docs(app))
-    app.register_blueprint(make_pages(app, ROOT / "static"))
+    app.register_blueprint(make_docs(app, settings.static_url))
+    app.register_blueprint(make_pages(app, ROOT / "static", settings.static_url))
     if settings.cors_origins:
         exposed = ["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"]
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)

@@ -22,6 +22,7 @@ from uuid_utils import uuid7
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
 from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry, Stage
 from mission_dashboard.control import DayBudget, Rules, is_expired
+from mission_dashboard.costs import Prices
 from mission_dashboard.cursors import Cursor, parse_cursor
 from mission_dashboard.errors import (
     BudgetNotFound,
@@ -36,6 +37,7 @@ from mission_dashboard.errors import (
 from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.metrics import Metrics, Point, Spent, Totals
 from mission_dashboard.missions import Mission, Move, Question
+from mission_dashboard.prices import PriceBook
 from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
 from mission_dashboard.reports import (
@@ -47,8 +49,9 @@ from mission_dashboard.reports import (
     StartReport,
     understand,
 )
+from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
-from mission_dashboard.store import Store
+from mission_dashboard.store import Priceable, Store
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
@@ -93,8 +96,10 @@ class MissionTracker:
         clock: Clock = utc_now,
         new_id: Callable[[], str] | None = None,
         rules: Rules | None = None,
+        prices: Prices | None = None,
     ) -> None:
         self._store = store
+        self.prices: Prices = prices or PriceBook()
         self._rules = rules or Rules()
         self._day_budgets: Sequence[DayBudget] = ()
         self._listening_since = clock()
@@ -111,11 +116,11 @@ class MissionTracker:
         self._closed = threading.Event()
 
     @classmethod
-    def connect(cls, dsn: str, rules: Rules | None = None) -> MissionTracker:
+    def connect(cls, dsn: str, rules: Rules | None = None, prices: Prices | None = None) -> MissionTracker:
         """Open a tracker on the PostgreSQL server behind ``dsn``, migrating its database where needed."""
         from mission_dashboard.postgres.store import PostgresStore
 
-        tracker = cls(PostgresStore(dsn), rules=rules)
+        tracker = cls(PostgresStore(dsn), rules=rules, prices=prices)
         tracker.open()
         return tracker
 
@@ -309,6 +314,17 @@ class MissionTracker:
         found = self._store.newest_ping(key)
         return found and self.get(found.id)
 
+    def spend(self, days: int, limit: int) -> tuple[Sequence[tuple[SpendKey, Spend]], Spend]:
+        """Return what each model used and cost in missions that started in the last days, today's included, and all."""
+        since = self._clock().date() - timedelta(days=days - 1)
+        self._require_up()
+        return self._store.spend(since, limit), self._store.total_spend(since)
+
+    def priceable(self, wanted: Priceable, after_id: str, limit: int) -> Sequence[Mission]:
+        """Return the next missions whose cost follows from prices, in the order of their ids."""
+        self._require_up()
+        return self._store.priceable(wanted, after_id, limit)
+
     def events(self, mission_id: str, after: int = 0, limit: int = 200) -> Sequence[MissionEvent]:
         """Return one mission's history after a version, oldest first."""
         mission = self.get(mission_id)
@@ -431,7 +447,8 @@ class MissionTracker:
         if missing := ids - known.keys():
             known.update((mission.id, mission) for mission in self._store.missions(sorted(missing)))
         used = {stored.key: (stored.digest, stored.mission_id) for stored in keys.values()}
-        return Stage(known, used, self._clock(), self._new_id, self._rules, self._day_budgets, self._totals.spent)
+        spent = self._totals.spent
+        return Stage(known, used, self._clock(), self._new_id, self._rules, self._day_budgets, spent, self.prices)
 
     def _commit_to_memory(self, stage: Stage, horizon: int) -> None:
         with self._memory:

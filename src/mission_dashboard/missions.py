@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, cast
 
 from mission_dashboard.errors import IllegalMove
+from mission_dashboard.usage import Usage, merged, sums
 
 JsonObject = Mapping[str, Any]
 
@@ -174,6 +175,12 @@ class Mission:
     model_used: str | None = None
     tokens_used: int | None = None
     cost_estimate: float | None = None
+    """What counts: the reported cost where there is one, else the computed."""
+    cost_reported: float | None = None
+    cost_computed: float | None = None
+    usage: Usage | None = None
+    unpriced_models: tuple[str, ...] = ()
+    """Models that used tokens whose cost is not known, and so not in the computed cost."""
     parent_id: str | None = None
     retry_of: str | None = None
     step: str | None = None
@@ -235,6 +242,7 @@ class Report:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_estimate: float | None = None
+    usage: Usage | None = None
     error_message: str | None = None
     result: Any = None
     metadata: JsonObject | None = None
@@ -315,7 +323,19 @@ def said_values(mission: Mission, report: Report) -> dict[str, Any]:
     if report.tokens_used is None and (report.input_tokens is not None or report.output_tokens is not None):
         input_tokens = said.get("input_tokens", mission.input_tokens) or 0
         said["tokens_used"] = input_tokens + (said.get("output_tokens", mission.output_tokens) or 0)
+    if report.cost_estimate is not None:
+        said["cost_reported"] = report.cost_estimate
+    if report.usage is not None or mission.usage is not None:
+        said.update(_used(mission, report))
     return said
+
+
+def _used(mission: Mission, report: Report) -> dict[str, Any]:
+    """Return the usage so far and its sums, which stand in place of token counts said beside it."""
+    usage = merged(mission.usage, report.usage) if report.usage is not None else mission.usage or {}
+    input_tokens, output_tokens = sums(usage)
+    tokens = {"input_tokens": input_tokens, "output_tokens": output_tokens, "tokens_used": input_tokens + output_tokens}
+    return {"usage": usage, **tokens}
 
 
 def _ending(mission: Mission, move: Move, at: datetime) -> dict[str, Any]:

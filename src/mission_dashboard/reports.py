@@ -7,7 +7,9 @@ bodies, and the OpenAPI document is made from them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mission_dashboard.errors import FieldProblem, InvalidValue
 from mission_dashboard.missions import Budget, MissionPriority, Report
+from mission_dashboard.usage import MAX_MODELS, ModelUsage
 
 MAX_TITLE = 500
 MAX_DESCRIPTION = 50_000
@@ -30,6 +33,7 @@ MAX_COST = 1e9
 MAX_INTEGER = 2**63
 MAX_FIELDS = 100
 MAX_PROBLEMS = 20
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MAX_QUESTION = 2_000
 MAX_ANSWER = 5_000
 MAX_OPTIONS = 20
@@ -106,6 +110,16 @@ def _fitting_metadata(value: Any) -> Any:
     return value
 
 
+def _day(text: str) -> str:
+    if not _DAY.fullmatch(text):
+        raise ValueError("should be a day like 2026-01-31")
+    try:
+        date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("is not a day of the calendar") from error
+    return text
+
+
 def _canonical_uuid(text: str) -> str:
     try:
         return str(UUID(text))
@@ -170,16 +184,43 @@ class NewMission(Said):
         return Budget(self.budget.cost, self.budget.tokens, self.budget.seconds)
 
 
+class UsageSaid(Said):
+    """What one model used so far, all of it: a class that is left out is 0."""
+
+    input_tokens: Tokens = Field(0, description="with those from a cache")
+    cached_tokens: Tokens = Field(0, description="of the input, those that came from a cache")
+    output_tokens: Tokens = Field(0, description="with those for reasoning")
+    reasoning_tokens: Tokens = Field(0, description="of the output, those for reasoning")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> UsageSaid:
+        if self.cached_tokens > self.input_tokens:
+            raise ValueError("cached_tokens must not be more than input_tokens, of which they are a part")
+        if self.reasoning_tokens > self.output_tokens:
+            raise ValueError("reasoning_tokens must not be more than output_tokens, of which they are a part")
+        return self
+
+
+UsageByModel = Annotated[dict[Name, UsageSaid], Field(min_length=1, max_length=MAX_MODELS)]
+
+
 class _Usage(Said):
     tokens_used: Tokens | None = Field(None, description="total so far; input + output when those are given alone")
     input_tokens: Tokens | None = Field(None, description="total so far")
     output_tokens: Tokens | None = Field(None, description="total so far")
-    cost_estimate: Cost | None = Field(None, description="US dollars so far")
+    cost_estimate: Cost | None = Field(None, description="US dollars so far; kept apart from what is computed")
+    usage: UsageByModel | None = Field(None, description="tokens so far of each model, merged model by model")
     metadata: Metadata | None = Field(None, description="merged into the mission's metadata, key by key")
 
     def to_report(self) -> Report:
         """Return what was said as the domain's value."""
-        return Report(**{name: value for name, value in self.__dict__.items() if value is not None})
+        return Report(**self._said())
+
+    def _said(self) -> dict[str, Any]:
+        said = {name: value for name, value in self.__dict__.items() if value is not None}
+        if self.usage is not None:
+            said["usage"] = {model: ModelUsage(**used.__dict__) for model, used in self.usage.items()}
+        return said
 
 
 class StartReport(_Usage):
@@ -241,6 +282,17 @@ class RetryReport(Said):
     """A finished mission shall run again; there is nothing to say."""
 
 
+class RepriceSaid(Said):
+    """Compute costs anew with today's price file; what was reported and how missions ended is never touched."""
+
+    since: Annotated[str, AfterValidator(_day)] | None = Field(
+        None, description="only missions that started on this UTC day or later, like 2026-01-31"
+    )
+    model: Name | None = Field(None, description="only missions that used this model")
+    dry_run: bool = Field(True, description="only tell what would change; false to write it")
+    cursor: MissionId | None = Field(None, description="next_cursor of the answer before")
+
+
 class PauseReport(Said):
     """A person asks a running mission's agent to pause."""
 
@@ -262,7 +314,7 @@ class AcknowledgeReport(_Usage):
 
     def to_report(self) -> Report:
         """Return what was said about usage as the domain's value."""
-        said = {name: value for name, value in self.__dict__.items() if value is not None}
+        said = self._said()
         del said["directive"], said["stopped"]
         return Report(**said)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from mission_dashboard.control import DayBudget, Rules
@@ -13,6 +13,7 @@ from mission_dashboard.events import MissionEvent
 from mission_dashboard.metrics import Delta, Metrics, Point, Totals
 from mission_dashboard.missions import Mission, Question
 from mission_dashboard.queries import Filters, Query
+from mission_dashboard.spend import Spend, SpendKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,14 @@ class Batch:
     """Missions of which only ``heartbeat_at`` is new."""
 
 
+@dataclass(frozen=True, slots=True)
+class Priceable:
+    """Which missions to price anew: those that started since a moment, and those of a model; ``None`` is any."""
+
+    since: datetime | None = None
+    model: str | None = None
+
+
 class Store(Protocol):
     """Where missions are kept. Every method raises `StoreUnavailable` while the store does not answer."""
 
@@ -81,6 +90,9 @@ class Store(Protocol):
     def put_day_budget(self, budget: DayBudget) -> None: ...
     def drop_day_budget(self, name: str) -> bool: ...
     def minutes(self, since: datetime) -> list[Point]: ...
+    def spend(self, since: date, limit: int) -> list[tuple[SpendKey, Spend]]: ...
+    def total_spend(self, since: date) -> Spend: ...
+    def priceable(self, wanted: Priceable, after_id: str, limit: int) -> list[Mission]: ...
     def duration_percentiles(self, since: datetime) -> tuple[float, float] | None: ...
     def snapshot_metrics(self, at: datetime, metrics: Metrics) -> None: ...
     def page(self, query: Query, limit: int) -> list[Mission]: ...

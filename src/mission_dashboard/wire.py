@@ -14,6 +14,7 @@ from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.metrics import Metrics, Point, Spent
 from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
+from mission_dashboard.spend import Spend, SpendKey
 
 OPTIONS = orjson.OPT_UTC_Z
 
@@ -48,6 +49,10 @@ def mission(value: Mission) -> dict[str, Any]:
         "model_used": value.model_used,
         "tokens_used": value.tokens_used,
         "cost_estimate": value.cost_estimate,
+        "cost_reported": value.cost_reported,
+        "cost_computed": value.cost_computed,
+        "usage": value.usage,
+        "unpriced_models": value.unpriced_models,
         "version": value.version,
         "updated_at": value.updated_at,
         "parent_id": value.parent_id,
@@ -111,6 +116,26 @@ def metrics(value: Metrics) -> dict[str, Any]:
 def point(value: Point) -> Point:
     """Return one minute of history; its fields are its wire form."""
     return value
+
+
+def spend(value: Spend) -> dict[str, Any]:
+    """Return tokens by class and costs."""
+    return {
+        "input_tokens": value.input,
+        "cached_tokens": value.cached,
+        "output_tokens": value.output,
+        "reasoning_tokens": value.reasoning,
+        "unsplit_tokens": value.unsplit,
+        "unpriced_tokens": value.unpriced,
+        "cost": float(value.cost),
+        "cost_reported": float(value.cost_reported),
+        "cost_computed": float(value.cost_computed),
+    }
+
+
+def spend_row(key: SpendKey, value: Spend) -> dict[str, Any]:
+    """Return what one model used and cost in missions of one day."""
+    return {"day": key.day, "model": key.model or None, **spend(value)}
 
 
 def event(value: MissionEvent) -> dict[str, Any]:

@@ -135,7 +135,10 @@ function number(value) {
 
 /** @param {any} value */
 function text(value) {
-  return typeof value === 'string' ? value.slice(0, KEPT_TEXT) : '';
+  if (typeof value !== 'string') return '';
+  if (value.length <= KEPT_TEXT) return value;
+  // A slice keeps the whole string alive behind it; only a copy lets that go.
+  return JSON.parse(JSON.stringify(value.slice(0, KEPT_TEXT)));
 }
 
 /** @param {any} value @returns {Question | null} */

@@ -40,6 +40,7 @@ import { HOME, listKey } from './url.js';
  * @property {Feed} feed
  * @property {readonly string[]} order ids as shown
  * @property {number} waiting how many new ones wait behind the pill
+ * @property {number} passed how many of these have been forgotten again, for there were too many
  * @property {{scrolled: boolean, pointing: boolean}} reading
  * @property {string} cursor id of the mission the keyboard is at
  * @property {ReadonlySet<string>} checked
@@ -51,7 +52,7 @@ import { HOME, listKey } from './url.js';
  * @property {{created: number, failed: number, completed: number, asked: readonly string[]}} news since it was last announced; of what asks, the ids
  */
 
-/** Beyond this many missions the last of the list are forgotten once the reader is back at its top. */
+/** Beyond this many missions some are forgotten: at the top of the list its last, elsewhere the new ones that ended. */
 export const MOST_MISSIONS = 12_000;
 const KEPT_MISSIONS = 10_000;
 const MOST_TOASTS = 4;
@@ -66,7 +67,7 @@ export function initialState(route = HOME) {
     metrics: null, history: [], counts: null, recentFailures: null, recentNeeds: {},
     connection: { phase: 'connecting', latency_ms: null, as_of: null },
     service: { status: 'healthy', detail: '' },
-    route, feed: newFeed(route), order: [], waiting: 0, reading: { scrolled: false, pointing: false },
+    route, feed: newFeed(route), order: [], waiting: 0, passed: 0, reading: { scrolled: false, pointing: false },
     cursor: '', checked: new Set(), acting: new Map(), paused: false, held: new Map(), away: 0, toasts: [],
     news: NO_NEWS,
   };
@@ -118,7 +119,7 @@ function movesInLists(before, after) {
 export function takeSnapshot(state, payload, fresh) {
   let before = state;
   if (fresh) {
-    before = { ...state, missions: new Map(), feed: newFeed(state.route), order: [], waiting: 0, counts: null, shape: state.shape + 1, revision: state.revision + 1 };
+    before = { ...state, missions: new Map(), feed: newFeed(state.route), order: [], waiting: 0, passed: 0, counts: null, shape: state.shape + 1, revision: state.revision + 1 };
   }
   const { state: taken, changed } = takeMissions(before, payload?.missions);
   const metrics = readMetrics(payload?.metrics) ?? taken.metrics;
@@ -258,7 +259,7 @@ export function advanceMinutes(state, now) {
 export function goTo(state, route) {
   if (listKey(route) === listKey(state.route)) return { ...state, route };
   return {
-    ...state, route, feed: newFeed(route), shape: state.shape + 1, order: [], waiting: 0, checked: new Set(),
+    ...state, route, feed: newFeed(route), shape: state.shape + 1, order: [], waiting: 0, passed: 0, checked: new Set(),
     counts: null,
   };
 }
@@ -268,10 +269,40 @@ export function goTo(state, route) {
  * @param {State} state @param {number} now @returns {State}
  */
 export function arrange(state, now) {
-  const fresh = order(state.missions.values(), listed(state.route, state.feed, state.aliveKnown, now), state.route.sort);
   const reading = (state.reading.scrolled || state.reading.pointing) && state.order.length > 0;
-  if (reading) return { ...state, ...undisturbed(state.order, fresh) };
-  return state.missions.size > MOST_MISSIONS && !state.route.sort ? forgetLast(state, fresh) : { ...state, order: fresh, waiting: 0 };
+  const before = state.passed && !reading ? startOver(state) : state;
+  const fresh = order(before.missions.values(), listed(before.route, before.feed, before.aliveKnown, now), before.route.sort);
+  const tooMany = before.missions.size > MOST_MISSIONS && !before.route.sort;
+  if (reading) {
+    const { order: shown, waiting } = undisturbed(before.order, fresh);
+    const next = { ...before, order: shown, waiting: waiting + before.passed };
+    return tooMany ? forgetNews(next, fresh) : next;
+  }
+  return tooMany ? forgetLast(before, fresh) : { ...before, order: fresh, waiting: 0 };
+}
+
+/**
+ * Forget what came and ended while somebody read on; it is only counted.
+ * @param {State} state @param {readonly string[]} listedIds @returns {State}
+ */
+function forgetNews(state, listedIds) {
+  const listed = new Set(listedIds);
+  const passed = forgetFinal(state, state.order).filter((id) => listed.has(id)).length;
+  return { ...state, passed: state.passed + passed };
+}
+
+/** Read the list anew from its top: the newest of it have been forgotten. @param {State} state @returns {State} */
+function startOver(state) {
+  forgetFinal(state, []);
+  return { ...state, feed: newFeed(state.route), passed: 0 };
+}
+
+/** @param {State} state @param {readonly string[]} but the ids to keep; what is open or chosen stays anyway */
+function forgetFinal({ missions, route, cursor, checked }, but) {
+  const kept = new Set([...but, route.mission, cursor, ...checked]);
+  const forgotten = [...missions.values()].filter((mission) => isFinal(mission) && !kept.has(mission.id)).map(({ id }) => id);
+  for (const id of forgotten) missions.delete(id);
+  return forgotten;
 }
 
 /**
@@ -280,8 +311,7 @@ export function arrange(state, now) {
  */
 function forgetLast(state, listedIds) {
   const order = listedIds.slice(0, KEPT_MISSIONS);
-  const kept = new Set([...order, state.route.mission, state.cursor, ...state.checked]);
-  for (const [id, mission] of state.missions) if (isFinal(mission) && !kept.has(id)) state.missions.delete(id);
+  forgetFinal(state, order);
   const last = state.missions.get(order[order.length - 1] ?? '');
   const feed = last && order.length < listedIds.length ? cutAfter(state.feed, last) : state.feed;
   return { ...state, order, waiting: 0, feed };

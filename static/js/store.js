@@ -7,6 +7,8 @@ import { parseRoute } from './url.js';
 
 const HIDDEN_MS = 500;
 const HISTORY_MS = 950;
+/** To order ten thousand missions takes milliseconds, and nobody can follow more than a few new orders a second. */
+const ARRANGE_MS = 250;
 
 export const state = signal(initialState(parseRoute(location.search)));
 
@@ -25,7 +27,11 @@ let waiting = [];
 /** @type {any[]} */
 let updates = [];
 let scheduled = false;
-let arrangedShape = -1;
+let arrangedAt = 0;
+let arrangeLater = false;
+
+/** The shape that the list was last put in order for. */
+export const shape = signal(-1);
 
 /** Change the state at the next frame. @param {(state: State) => State} step */
 export function change(step) {
@@ -66,12 +72,28 @@ function flush() {
   updates = [];
   for (const step of steps) next = step(next);
   if (news.length) next = takeUpdates(next, news);
-  if (next.shape !== arrangedShape) {
-    arrangedShape = next.shape;
-    next = arrange(next, serverNow());
-  }
+  const due = next.shape !== shape.peek() && isDue(steps.length > 0);
+  if (due) next = arrange(next, serverNow());
   state.value = next;
+  if (due) shape.value = next.shape;
   followHistory();
+}
+
+/** Whether to put the list in order now; else it will be soon. @param {boolean} asked by more than live updates */
+function isDue(asked) {
+  const rest = arrangedAt + ARRANGE_MS - performance.now();
+  if (asked || rest <= 0) {
+    arrangedAt = performance.now();
+    return true;
+  }
+  if (!arrangeLater) setTimeout(arrangeNow, rest);
+  arrangeLater = true;
+  return false;
+}
+
+function arrangeNow() {
+  arrangeLater = false;
+  schedule();
 }
 
 function followHistory() {
@@ -111,5 +133,4 @@ export const paused = computed(() => state.value.paused);
 export const loaded = computed(() => state.value.loaded);
 export const away = computed(() => state.value.away);
 export const counts = computed(() => state.value.counts);
-export const shape = computed(() => state.value.shape);
 export const acting = computed(() => state.value.acting);

@@ -141,6 +141,23 @@ test('of very many missions the last are forgotten, and can be read again', () =
   assert.deepEqual(nextSegment(state.feed, state.aliveKnown), { statuses: ['completed', 'failed', 'cancelled'], begun: true, done: false, cursor: null, frontier: last.created_at });
 });
 
+test('for one who reads on, new missions that ended are forgotten but counted, and the list is read anew at its top', () => {
+  const shown = Array.from({ length: 100 }, () => makeRaw({ status: 'completed' }));
+  const alive = makeRaw({ status: 'running' });
+  const news = Array.from({ length: MOST_MISSIONS }, () => makeRaw({ status: 'completed' }));
+  const before = { ...stateWith([...shown, alive], { running_missions: 1 }), reading: { scrolled: true, pointing: false } };
+
+  const reading = arrange(takeMissions(before, news).state, NOW);
+  assert.deepEqual(reading.order, before.order);
+  assert.deepEqual([reading.missions.size, reading.waiting], [101, MOST_MISSIONS]);
+  const more = arrange(takeMissions(reading, [makeRaw({ status: 'failed' })]).state, NOW);
+  assert.equal(more.waiting, MOST_MISSIONS + 1);
+
+  const top = showNew(more, NOW);
+  assert.deepEqual([top.order, top.waiting, top.passed], [[alive.id], 0, 0]);
+  assert.deepEqual(nextSegment(top.feed, top.aliveKnown)?.statuses, ['completed', 'failed', 'cancelled']);
+});
+
 test('the minutes move on while nothing happens', () => {
   const state = takeHistory(stateWith([], { running_missions: 3 }), [{ at: '2026-01-01T11:59:00Z' }, { at: '2026-01-01T12:00:00Z', completed: 4 }]);
 

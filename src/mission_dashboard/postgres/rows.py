@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -24,6 +25,7 @@ from mission_dashboard.missions import (
     QuestionState,
     Receipt,
 )
+from mission_dashboard.usage import ModelUsage
 
 Row = Sequence[Any]
 
@@ -39,6 +41,10 @@ COLUMNS = (
     "version",
     "started_at",
     "completed_at",
+    "usage",
+    "cost_reported",
+    "cost_computed",
+    "unpriced_models",
     "duration",
     "progress",
     "error_message",
@@ -63,6 +69,7 @@ COLUMNS = (
     "stalled_reason",
     "finish_digest",
 )
+COST_COLUMNS = ("usage", "cost_reported", "cost_computed", "unpriced_models")
 WRITTEN_AT_EACH_MOVE = (
     "id",
     "status",
@@ -97,6 +104,12 @@ def mission_of(row: Row) -> Mission:
     values["priority"] = MissionPriority(values["priority"])
     if values["budget"] is not None:
         values["budget"] = Budget(**values["budget"])
+    if values["usage"] is not None:
+        values["usage"] = {model: ModelUsage(**used) for model, used in values["usage"].items()}
+    values["unpriced_models"] = tuple(values["unpriced_models"] or ())
+    if values["cost_reported"] is None and values["cost_computed"] is None:
+        # Stored once only, also before costs were computed.
+        values["cost_reported"] = values["cost_estimate"]
     if values["budget_state"] is not None:
         values["budget_state"] = BudgetState(values["budget_state"])
     if values["control"] is not None:
@@ -134,15 +147,29 @@ def event_of(row: Row) -> MissionEvent:
 
 def created_row(mission: Mission) -> dict[str, Any]:
     """Return all of a new mission."""
-    row = {name: getattr(mission, name) for name in COLUMNS}
+    row = {name: getattr(mission, name) for name in COLUMNS if name not in COST_COLUMNS}
     row["mission_type"] = mission.type
+    row.update(_cost_row(mission))
     return row
+
+
+def _cost_row(mission: Mission) -> dict[str, Any]:
+    """Return usage and costs; what is left out is stored as NULL. A reported cost is kept apart beside a computed."""
+    if mission.usage is None and mission.cost_computed is None:
+        return {"unpriced_models": mission.unpriced_models} if mission.unpriced_models else {}
+    return {
+        "usage": mission.usage,
+        "cost_reported": mission.cost_reported,
+        "cost_computed": mission.cost_computed,
+        "unpriced_models": mission.unpriced_models or None,
+    }
 
 
 def moved_row(before: Mission, after: Mission) -> dict[str, Any]:
     """Return what every move may change, and the version it starts from."""
     row = dict(zip(WRITTEN_AT_EACH_MOVE, _moving(after), strict=True))
     row["old_version"] = before.version
+    row.update(_cost_row(after))
     return row
 
 
@@ -182,11 +209,12 @@ def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
         for at, minute in sorted(delta.minutes.items())
     ]
     totals = [{"tokens": delta.tokens, "cost": delta.cost, "duration": delta.duration, "ran": delta.ran}]
+    spend = [{"day": day, "model": model, **asdict(part)} for (day, model), part in sorted(delta.spend.items()) if part]
     days = [
         {"day": day, "agent_type": agent_type, "tokens": used.tokens, "cost": used.cost}
         for (day, agent_type), used in sorted(delta.days.items())
     ]
-    return {"facets": facets, "minutes": minutes, "totals": totals, "days": days}
+    return {"facets": facets, "minutes": minutes, "totals": totals, "days": days, "spend": spend}
 
 
 def as_json(rows: Sequence[Any]) -> str:

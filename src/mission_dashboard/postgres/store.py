@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mission_dashboard.postgres.connections import (
 )
 from mission_dashboard.postgres.migrate import migrate
 from mission_dashboard.postgres.rows import (
+    COLUMNS,
     as_json,
     created_row,
     delta_rows,
@@ -43,7 +44,8 @@ from mission_dashboard.postgres.rows import (
     touched_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
-from mission_dashboard.store import Batch, StoredKey
+from mission_dashboard.spend import Spend, SpendKey
+from mission_dashboard.store import Batch, Priceable, StoredKey
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ BATCH_PARAMETERS = {
     "facets": "json",
     "totals": "json",
     "minutes": "json",
+    "spend": "json",
     "days": "json",
     "keys": "json",
     "touched": "json",
@@ -281,6 +284,20 @@ class PostgresStore:
             )
         ]
 
+    def spend(self, since: date, limit: int) -> list[tuple[SpendKey, Spend]]:
+        """Return what each model used and cost on each day since one, the newest and dearest first."""
+        return [(SpendKey(*row[:2]), Spend(*row[2:])) for row in self._fetch("spend_rows", since=since, limit=limit)]
+
+    def total_spend(self, since: date) -> Spend:
+        """Return what all models used and cost since a day."""
+        return Spend(*self._fetch("spend_total", since=since)[0])
+
+    def priceable(self, wanted: Priceable, after_id: str, limit: int) -> list[Mission]:
+        """Return the next missions whose cost follows from prices, in the order of their ids."""
+        parameters = {"after_id": after_id, "since": wanted.since, "model": wanted.model, "limit": limit}
+        rows = self._pool.run(self._sql["priceable_rows"], parameters, SLOW_STATEMENT_TIMEOUT_S)
+        return [mission_of(row) for row in rows]
+
     def duration_percentiles(self, since: datetime) -> tuple[float, float] | None:
         """Return median and 95th percentile, in seconds, of missions that finished since a moment."""
         found = self._fetch("duration_percentiles", since=since)[0][0]
@@ -333,9 +350,15 @@ def _lost_means_unavailable(after: Any = None) -> Iterator[None]:
 
 
 def _read_queries(path: Path) -> dict[str, str]:
+    """Read the statements; ``{columns}`` stands for the columns of a mission, in their order."""
     queries = aiosql.from_path(path, "psycopg2", mandatory_parameters=False)
     names = [name for name in queries.available_queries if not name.endswith("_cursor")]
-    return {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
+    statements = {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
+    columns, page_columns = ", ".join(COLUMNS), ", ".join(f"page.{name}" for name in COLUMNS)
+    return {
+        name: sql.replace("{page_columns}", page_columns).replace("{columns}", columns)
+        for name, sql in statements.items()
+    }
 
 
 def _filter_parameters(filters: Filters) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from flask import Blueprint, Flask, Response, render_template
 from mission_dashboard import wire
 from mission_dashboard.web.answers import JSON
 from mission_dashboard.web.openapi import openapi_document
-from mission_dashboard.web.pages import PAGE_HEADERS
+from mission_dashboard.web.pages import page_headers
 
 
-def make_docs(app: Flask) -> Blueprint:
+def make_docs(app: Flask, static_url: str) -> Blueprint:
     """Return the blueprint of the documentation."""
+    headers = page_headers(static_url)
     docs = Blueprint("docs", __name__, url_prefix="/api")
     document = openapi_document()
     serialised = wire.dumps(document)
@@ -30,7 +31,7 @@ def make_docs(app: Flask) -> Blueprint:
     @docs.get("/docs")
     def page() -> Response:
         shown = Response(render_template("api_docs.html", document=document))
-        shown.headers.update(PAGE_HEADERS)
+        shown.headers.update(headers)
         return shown
 
     return docs

@@ -33,6 +33,7 @@ MAX_KEY = 255
 MAX_QUERY = 200
 MAX_WORDS = 6
 MAX_EVENTS = 500
+MAX_SPEND_DAYS = 366
 MAX_WAIT_S = 30
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
@@ -244,6 +245,14 @@ def history_minutes() -> int:
     minutes = arguments.number("minutes", 60, 1, MAX_HISTORY_MINUTES)
     arguments.check()
     return minutes
+
+
+def spend_days() -> int:
+    """Return for how many days the spend is asked for."""
+    arguments = _Arguments(request.args, ("days",))
+    days = arguments.number("days", 30, 1, MAX_SPEND_DAYS)
+    arguments.check()
+    return days
 
 
 def events_page() -> tuple[int, int]:

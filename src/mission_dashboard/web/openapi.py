@@ -23,9 +23,10 @@ from mission_dashboard.reports import (
     BatchSaid,
     DayBudgetSaid,
     NewMission,
+    RepriceSaid,
     Said,
 )
-from mission_dashboard.web.inputs import MAX_EVENTS, MAX_WAIT_S, PRIORITIES, STATUSES
+from mission_dashboard.web.inputs import MAX_EVENTS, MAX_SPEND_DAYS, MAX_WAIT_S, PRIORITIES, STATUSES
 from mission_dashboard.web.operations import OPERATIONS
 
 Schema = Mapping[str, Any]
@@ -60,6 +61,10 @@ MISSION: Schema = {
     "model_used": _nullable("string"),
     "tokens_used": _nullable("integer"),
     "cost_estimate": _nullable("number", "US dollars"),
+    "cost_reported": _nullable("number", "US dollars, as its agent said; counts before what is computed"),
+    "cost_computed": _nullable("number", "US dollars, from usage and prices, without unpriced_models"),
+    "usage": {"oneOf": [{"type": "object", "additionalProperties": _ref("ModelUsage")}, {"type": "null"}]},
+    "unpriced_models": {"type": "array", "items": {"type": "string"}, "description": "used, but without a price"},
     "version": {"type": "integer", "minimum": 1, "description": "+1 at each change; also the ETag"},
     "updated_at": TIME,
     "parent_id": _nullable("string"),
@@ -124,6 +129,24 @@ DAY_BUDGET: Schema = {
         "required": ["tokens", "cost"],
         "description": "today, in UTC",
     },
+}
+MODEL_USAGE: Schema = {
+    "input_tokens": {**COUNT, "description": "with those from a cache"},
+    "cached_tokens": COUNT,
+    "output_tokens": {**COUNT, "description": "with those for reasoning"},
+    "reasoning_tokens": COUNT,
+    "cost": _nullable("number", "US dollars, computed; null: unpriced"),
+}
+SPEND: Schema = {
+    "input_tokens": COUNT,
+    "cached_tokens": COUNT,
+    "output_tokens": COUNT,
+    "reasoning_tokens": COUNT,
+    "unsplit_tokens": {**COUNT, "description": "of which only the total is known"},
+    "unpriced_tokens": {**COUNT, "description": "for which no cost is known; not in cost"},
+    "cost": {"type": "number", "description": "US dollars: reported where something was, else computed"},
+    "cost_reported": {"type": "number"},
+    "cost_computed": {"type": "number"},
 }
 METRICS: Schema = {
     "total_missions": COUNT,
@@ -192,6 +215,48 @@ SCHEMAS: Schema = {
     "Metrics": _object(METRICS),
     "Point": _object(POINT),
     "Event": _object(EVENT),
+    "ModelUsage": _object(MODEL_USAGE),
+    "Spend": _object(
+        {
+            "day": {"type": "string", "format": "date", "description": "UTC day on which the missions started"},
+            "model": _nullable("string", "null: none named, or one cost reported for several models"),
+            **SPEND,
+        }
+    ),
+    "Costs": _object(
+        {
+            "costs": {"type": "array", "items": _ref("Spend")},
+            "total": _object(SPEND),
+            "days": COUNT,
+            "is_truncated": {"type": "boolean", "description": "there are more rows; the total has them all"},
+            "timestamp": TIME,
+        }
+    ),
+    "Repriced": _object(
+        {
+            "dry_run": {"type": "boolean"},
+            "looked_at": {**COUNT, "description": "missions"},
+            "changed": {**COUNT, "description": "missions"},
+            **{
+                name: _object({"before": {"type": "number"}, "after": {"type": "number"}})
+                for name in ("computed", "counted")
+            },
+            "largest": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "mission_id": {"type": "string"},
+                        "title": {"type": "string"},
+                        "before": _nullable("number"),
+                        "after": _nullable("number"),
+                    }
+                ),
+            },
+            "unpriced": {"type": "object", "additionalProperties": COUNT, "description": "model to missions"},
+            "next_cursor": _nullable("string", "send it as cursor for the rest"),
+            "timestamp": TIME,
+        }
+    ),
     "Problem": _object({**PROBLEM, "directive": _ref("Directive")}, ("errors", "directive")),
     "OpenQuestion": _object(_QUESTION),
     "Question": _object(QUESTION),
@@ -374,6 +439,15 @@ ENDPOINTS = (
         query=(_parameter("minutes", _whole(1, MAX_HISTORY_MINUTES, 60)),),
         errors=(422, 429, 503),
     ),
+    Endpoint(
+        "GET",
+        "/api/metrics/costs",
+        "Tokens and cost by day and model",
+        "Costs",
+        query=(_parameter("days", _whole(1, MAX_SPEND_DAYS, 30)),),
+        errors=(422, 429, 503),
+    ),
+    Endpoint("POST", "/api/costs/reprice", "Compute costs anew", "Repriced", RepriceSaid, errors=WRITES),
     Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
     Endpoint("GET", "/api/health/live", "Whether the process lives", "Health"),
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,28 +14,34 @@ from mission_dashboard import __version__
 
 YEAR_S = 365 * 24 * 3600
 TEXT_TYPES = ("application/javascript", "application/json", "application/manifest+json", "image/svg+xml")
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-cache",
-}
 
 
-def make_pages(app: Flask, static: Path) -> Blueprint:
+def page_headers(static_url: str) -> Mapping[str, str]:
+    """Return the headers of a page whose files come from ``static_url``, or from here where that is empty."""
+    files = "/".join(static_url.split("/")[:3]) or "'self'"
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'none'; script-src {files}; style-src {files}; font-src {files}; img-src {files} data:; "
+            f"connect-src 'self'; manifest-src {files}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        "Cache-Control": "no-cache",
+    }
+
+
+def make_pages(app: Flask, static: Path, static_url: str) -> Blueprint:
     """Return the blueprint of the page; templates get ``asset(path)`` for the addresses of files."""
+    headers = page_headers(static_url)
     pages = Blueprint("pages", __name__)
     tree = _tree_hash(static)
 
     @app.template_global()
     def asset(path: str) -> str:
-        return f"/static/{tree}/{path}"
+        return f"{static_url}/static/{tree}/{path}"
 
     @pages.get("/")
     def dashboard() -> Response:
         page = Response(render_template("mission_dashboard.html", version=__version__))
-        page.headers.update(PAGE_HEADERS)
+        page.headers.update(headers)
         return page
 
     @pages.get("/favicon.ico")
@@ -47,6 +53,8 @@ def make_pages(app: Flask, static: Path) -> Blueprint:
         file = send_from_directory(static, path, conditional=True)
         known = version == tree
         file.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if known else "no-cache"
+        if static_url:  # a CDN passes our headers on, and modules of another origin need this one
+            file.headers["Access-Control-Allow-Origin"] = "*"
         return _compressed(file, compress) if file.status_code == 200 else file
 
     @lru_cache(maxsize=256)

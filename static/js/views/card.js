@@ -40,7 +40,7 @@ export class MissionCard extends Component {
     const { name } = stateOf(mission);
     return html`<div class="mission-card" role="listitem" aria-setsize=${of} aria-posinset=${place} data-status=${name}
         data-open=${String(open)} data-current=${String(current)} data-checked=${String(checked)}
-        style=${{ transform: `translate(${x}px, ${y}px)`, width: `${width}px` }}>
+        style=${{ left: `${x}px`, top: `${y}px`, width: `${width}px` }}>
       <div class="mission-card__top">
         <${StatusBadge} mission=${mission} acting=${acting} />
         <${Flag} mission=${mission} />

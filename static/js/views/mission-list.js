@@ -63,30 +63,25 @@ export function MissionList() {
  */
 function watch(element, rowHeight, tell) {
   let told = '';
-  let frame = 0;
+  // Scroll events come once a frame and before anything is drawn anew: looking later would lay the page out twice.
   const look = () => {
-    frame = 0;
     const box = element.getBoundingClientRect();
+    setReading({ scrolled: box.top < STICKY_PX - rowHeight / 2 });
     const top = Math.floor(Math.max(0, -box.top) / rowHeight) * rowHeight;
     const key = `${element.clientWidth} ${top} ${window.innerHeight}`;
     if (key === told) return;
     told = key;
     tell({ width: element.clientWidth, top, height: window.innerHeight });
   };
-  const later = () => {
-    frame ||= requestAnimationFrame(look);
-    setReading({ scrolled: element.getBoundingClientRect().top < STICKY_PX - rowHeight / 2 });
-  };
-  const sized = new ResizeObserver(later);
+  const sized = new ResizeObserver(look);
   sized.observe(element);
-  window.addEventListener('scroll', later, { passive: true });
-  window.addEventListener('resize', later);
+  window.addEventListener('scroll', look, { passive: true });
+  window.addEventListener('resize', look);
   look();
   return () => {
-    cancelAnimationFrame(frame);
     sized.disconnect();
-    window.removeEventListener('scroll', later);
-    window.removeEventListener('resize', later);
+    window.removeEventListener('scroll', look);
+    window.removeEventListener('resize', look);
   };
 }
 

@@ -49,7 +49,7 @@ export class MissionRow extends Component {
     const { mission, y, place, open, current, checked, acting } = /** @type {import('./card.js').ItemProps} */ (/** @type {unknown} */ (this.props));
     const { name } = stateOf(mission);
     return html`<div class="mission-table__row" role="row" aria-rowindex=${place + 1} data-status=${name} data-open=${String(open)} data-current=${String(current)}
-        data-checked=${String(checked)} style=${{ transform: `translateY(${y}px)` }}>
+        data-checked=${String(checked)} style=${{ top: `${y}px` }}>
       <div role="cell" class="mission-table__cell" data-column="check"><label class="mission-table__check"><input type="checkbox" checked=${checked} onChange=${() => check(mission.id)} />
         <span class="visually-hidden">Select ${mission.title}</span></label></div>
       <div role="cell" class="mission-table__cell" data-column="status"><${StatusBadge} mission=${mission} acting=${acting} /></div>

@@ -53,7 +53,7 @@ export class MissionSpan extends Component {
     const ended = mission.completed_at ?? to;
     const said = mission.started_at === null ? 'not started' : ticking(elapsed(mission, to));
     return html`<div class="mission-span" role="listitem" aria-setsize=${of} aria-posinset=${position} data-status=${name} data-open=${String(open)} data-current=${String(current)}
-        style=${{ transform: `translateY(${y}px)` }}>
+        style=${{ top: `${y}px` }}>
       <div class="mission-span__name"><${StatusBadge} mission=${mission} acting=${acting} />
         <button type="button" class="mission-span__open" data-mission=${mission.id} aria-expanded=${String(open)} onClick=${() => openMission(mission.id)} title=${mission.title}><bdi>${mission.title}</bdi></button></div>
       <div class="mission-span__track" title=${`${clock(began)} – ${mission.completed_at ? clock(ended) : 'now'} · ${said}`}>

@@ -3,17 +3,20 @@
 WITH created AS (
     INSERT INTO missions (
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        usage, cost_reported, cost_computed, unpriced_models,
         duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
         cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
         budget_state, control, receipt, question, stalled_reason, finish_digest
     )
     SELECT
         id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
+        usage, cost_reported, cost_computed, unpriced_models,
         duration, progress, error_message, result, metadata, mission_type, agent_type, model_used, tokens_used,
         cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
         budget_state, control, receipt, question, stalled_reason, finish_digest
     FROM json_to_recordset(:created::json) AS m (
         id text, title text, description text, status text, priority text, created_at timestamptz,
+        usage jsonb, cost_reported double precision, cost_computed double precision, unpriced_models jsonb,
         updated_at timestamptz, version bigint, started_at timestamptz, completed_at timestamptz,
         duration double precision, progress double precision, error_message text, result jsonb, metadata jsonb,
         mission_type text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
@@ -30,6 +33,10 @@ moved AS (
         version = m.version,
         started_at = m.started_at,
         completed_at = m.completed_at,
+        usage = m.usage,
+        cost_reported = m.cost_reported,
+        cost_computed = m.cost_computed,
+        unpriced_models = m.unpriced_models,
         duration = m.duration,
         progress = m.progress,
         error_message = m.error_message,
@@ -46,6 +53,7 @@ moved AS (
         finish_digest = m.finish_digest
     FROM json_to_recordset(:moved::json) AS m (
         id text, old_version bigint, status text, updated_at timestamptz, version bigint,
+        usage jsonb, cost_reported double precision, cost_computed double precision, unpriced_models jsonb,
         started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
@@ -63,6 +71,10 @@ rewritten AS (
         version = m.version,
         started_at = m.started_at,
         completed_at = m.completed_at,
+        usage = m.usage,
+        cost_reported = m.cost_reported,
+        cost_computed = m.cost_computed,
+        unpriced_models = m.unpriced_models,
         duration = m.duration,
         progress = m.progress,
         error_message = m.error_message,
@@ -86,6 +98,7 @@ rewritten AS (
         question = m.question
     FROM json_to_recordset(:rewritten::json) AS m (
         id text, old_version bigint, status text, updated_at timestamptz, version bigint,
+        usage jsonb, cost_reported double precision, cost_computed double precision, unpriced_models jsonb,
         started_at timestamptz, completed_at timestamptz, duration double precision, progress double precision,
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
@@ -144,6 +157,29 @@ told AS (
         tokens = mission_minutes.tokens + excluded.tokens,
         cost = mission_minutes.cost + excluded.cost
 ),
+priced AS (
+    INSERT INTO mission_spend (
+        day, shard, model, input, cached, output, reasoning, unsplit, unpriced, cost, cost_reported, cost_computed
+    )
+    SELECT
+        day, :shard::smallint, model, input, cached, output, reasoning, unsplit, unpriced, cost, cost_reported,
+        cost_computed
+    FROM json_to_recordset(:spend::json) AS s (
+        day date, model text, input numeric, cached numeric, output numeric, reasoning numeric, unsplit numeric,
+        unpriced numeric, cost numeric, cost_reported numeric, cost_computed numeric
+    )
+    ON CONFLICT (day, shard, model)
+    DO UPDATE SET
+        input = mission_spend.input + excluded.input,
+        cached = mission_spend.cached + excluded.cached,
+        output = mission_spend.output + excluded.output,
+        reasoning = mission_spend.reasoning + excluded.reasoning,
+        unsplit = mission_spend.unsplit + excluded.unsplit,
+        unpriced = mission_spend.unpriced + excluded.unpriced,
+        cost = mission_spend.cost + excluded.cost,
+        cost_reported = mission_spend.cost_reported + excluded.cost_reported,
+        cost_computed = mission_spend.cost_computed + excluded.cost_computed
+),
 used AS (
     INSERT INTO mission_days (day, shard, agent_type, tokens, cost)
     SELECT day, :shard::smallint, agent_type, tokens, cost
@@ -182,21 +218,13 @@ LIMIT 1;
 
 -- name: mission_rows
 -- The missions with these ids, as far as they exist.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE id = ANY(:ids);
 
 -- name: alive_rows
 -- The newest missions that have not finished.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status IN ('pending', 'running')
 ORDER BY created_at DESC, id DESC
@@ -204,11 +232,7 @@ LIMIT :limit;
 
 -- name: running_rows
 -- All running missions, newest first.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status = 'running'
 ORDER BY created_at DESC, id DESC
@@ -216,11 +240,7 @@ LIMIT :limit;
 
 -- name: finished_rows
 -- The missions that finished last.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE completed_at IS NOT NULL
 ORDER BY completed_at DESC
@@ -228,11 +248,7 @@ LIMIT :limit;
 
 -- name: overdue_rows
 -- The missions of which something may be due; the domain decides what.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE status = 'running'
     AND (
@@ -242,11 +258,7 @@ WHERE status = 'running'
         OR (question ->> 'state' = 'open' AND (question ->> 'expires_at')::timestamptz <= :at)
     )
 UNION ALL
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE control = 'cancel_requested'
     AND NOT (receipt ->> 'unconfirmed')::boolean
@@ -281,11 +293,7 @@ RETURNING name;
 
 -- name: ping_rows
 -- The newest mission that a script speaks of by this name.
-SELECT
-    id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {columns}
 FROM missions
 WHERE metadata ->> 'ping_key' = :key
 ORDER BY created_at DESC, id DESC
@@ -361,6 +369,42 @@ WHERE minute >= :since
 GROUP BY minute
 ORDER BY minute;
 
+-- name: spend_rows
+-- What each model used and cost in missions that started on each day since one, the newest and dearest first.
+SELECT
+    day, model, sum(input)::bigint, sum(cached)::bigint, sum(output)::bigint, sum(reasoning)::bigint,
+    sum(unsplit)::bigint, sum(unpriced)::bigint, sum(cost), sum(cost_reported), sum(cost_computed)
+FROM mission_spend
+WHERE day >= :since
+GROUP BY day, model
+HAVING sum(input) <> 0 OR sum(output) <> 0 OR sum(unsplit) <> 0 OR sum(cost) <> 0 OR sum(cost_computed) <> 0
+ORDER BY day DESC, sum(cost) DESC, model
+LIMIT :limit;
+
+-- name: spend_total
+-- The same over all models and all days since one.
+SELECT
+    coalesce(sum(input), 0)::bigint, coalesce(sum(cached), 0)::bigint, coalesce(sum(output), 0)::bigint,
+    coalesce(sum(reasoning), 0)::bigint, coalesce(sum(unsplit), 0)::bigint, coalesce(sum(unpriced), 0)::bigint,
+    coalesce(sum(cost), 0), coalesce(sum(cost_reported), 0), coalesce(sum(cost_computed), 0)
+FROM mission_spend
+WHERE day >= :since;
+
+-- name: priceable_rows
+-- The next missions, in the order of their ids, whose computed cost follows from tokens and prices.
+SELECT {columns}
+FROM missions
+WHERE id > :after_id
+    AND (
+        usage IS NOT NULL
+        OR cost_computed IS NOT NULL
+        OR (cost_estimate IS NULL AND model_used IS NOT NULL AND tokens_used > 0)
+    )
+    AND (:since IS NULL OR coalesce(started_at, created_at) >= :since)
+    AND (:model IS NULL OR usage ? :model OR (usage IS NULL AND model_used = :model))
+ORDER BY id
+LIMIT :limit;
+
 -- name: duration_percentiles
 -- Median and 95th percentile of the run times of the last 10,000 missions that finished since a moment.
 SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration)
@@ -413,18 +457,10 @@ SELECT current_setting('server_version');
 -- One page of missions: the first of each status, merged, so that an index serves it whatever the table's size.
 -- The store fills in {key}, {direction} and {comes_after} from its own table of orders, and {filters} from
 -- the query of that name.
-SELECT
-    id, title, description, page.status, priority, created_at, updated_at, version, started_at, completed_at,
-    duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-    cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-    budget_state, control, receipt, question, stalled_reason, finish_digest
+SELECT {page_columns}
 FROM unnest(:statuses) AS wanted (status)
 CROSS JOIN LATERAL (
-    SELECT
-        id, title, description, status, priority, created_at, updated_at, version, started_at, completed_at,
-        duration, progress, error_message, result, metadata, agent_type, model_used, tokens_used,
-        cost_estimate, parent_id, retry_of, step, input_tokens, output_tokens, heartbeat_at, moved_at, budget,
-        budget_state, control, receipt, question, stalled_reason, finish_digest, {key} AS sort_key
+    SELECT {columns}, {key} AS sort_key
     FROM missions
     WHERE missions.status = wanted.status
         AND (:after_id IS NULL OR ({key}, id) {comes_after} (:after_key, :after_id))
