@@ -34,6 +34,16 @@ DOMAIN = (
     "errors",
     "cursors",
     "store",
+    "records",
+    "recording",
+    "tree",
+    "otlp/known",
+    "otlp/names",
+    "otlp/decode",
+    "otlp/translate",
+    "otlp/traces",
+    "otlp/importing",
+    "otlp/intake",
 )
 
 

@@ -101,6 +101,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.limits import make_limits
     from mission_dashboard.web.live import Live
     from mission_dashboard.web.origins import OriginGuard
+    from mission_dashboard.web.otlp import make_otlp
     from mission_dashboard.web.pages import make_pages
     from mission_dashboard.web.ping import make_ping
     from mission_dashboard.web.report_lane import ReportLane
@@ -132,6 +133,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
     app.register_blueprint(make_costs(tracker, limits.api))
+    app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_docs(app, settings.static_url))
     app.register_blueprint(make_pages(app, ROOT / "static", settings.static_url))

@@ -26,6 +26,8 @@ from mission_dashboard.queries import (
     Query,
     parse_page_cursor,
 )
+from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
+from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
 from mission_dashboard.reports import MAX_NAME
 
 MAX_BODY_BYTES = 10_000_000
@@ -262,6 +264,18 @@ def events_page() -> tuple[int, int]:
     limit = arguments.number("limit", 200, 1, MAX_EVENTS)
     arguments.check()
     return after, limit
+
+
+def records_page(*more: str) -> tuple[str | None, int, int | None]:
+    """Return after which cursor log lines or spans are asked for, how many, and whether the last ones are."""
+    arguments = _Arguments(request.args, ("after", "limit", *more))
+    after = arguments.text("after", MAX_NAME)
+    limit = arguments.number("limit", DEFAULT_RECORDS, 1, MAX_RECORDS_READ)
+    last = arguments.number("last", 0, 1, MAX_RECORDS_READ) if "last" in request.args else None
+    if after is not None and last is not None:
+        arguments.wrong("last", "cannot be given together with after.")
+    arguments.check()
+    return after, limit, last
 
 
 def waiting(*more: str) -> tuple[float, Mapping[str, str]]:
