@@ -72,6 +72,16 @@ export const getMission = (id, signal) => call(at(id), { signal });
 /** @param {string} id @param {number} after version @param {AbortSignal} [signal] */
 export const getEvents = (id, after, signal) => call(`${at(id)}/events?after=${after}&limit=500`, { signal });
 
+/** @param {string} id @param {AbortSignal} [signal] */
+export const getTree = (id, signal) => call(`${at(id)}/tree`, { signal });
+
+/** @param {string} id @param {number} last how many of the newest lines @param {AbortSignal} [signal] */
+export const getLastLogs = (id, last, signal) => call(`${at(id)}/logs?last=${last}`, { signal });
+
+/** @param {string} id @param {'logs' | 'spans'} kind @param {string} after a cursor, or empty @param {number} limit @param {AbortSignal} [signal] */
+export const getRecords = (id, kind, after, limit, signal) =>
+  call(`${at(id)}/${kind}?${new URLSearchParams({ ...(after && { after }), limit: String(limit) })}`, { signal });
+
 /** @param {number} minutes */
 export const getHistory = (minutes) => call(`/api/metrics/history?minutes=${minutes}`);
 

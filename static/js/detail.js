@@ -7,18 +7,21 @@ import { change } from './store.js';
 
 /** @typedef {{id: string, type: string, at: string, version: number, changes: Record<string, any>}} MissionEvent */
 
+/** @typedef {{tokens: number, cost: number}} Use */
+/** @typedef {{id: string, depth: number, title: string, status: string, progress: number, duration: number | null, own: Use, total: Use}} TreeNode */
+
 /**
  * @typedef {object} Detail
  * @property {string} id
  * @property {any} raw the mission as the server sent it, `null` until it has come
  * @property {readonly MissionEvent[] | null} events
  * @property {boolean} more whether there are events that have not been read
- * @property {readonly any[] | null} children
+ * @property {{nodes: readonly TreeNode[], truncated: boolean} | null} tree
  * @property {string} problem
  */
 
 /** @type {Detail} */
-const NOTHING = { id: '', raw: null, events: null, more: false, children: null, problem: '' };
+const NOTHING = { id: '', raw: null, events: null, more: false, tree: null, problem: '' };
 
 export const detail = signal(NOTHING);
 
@@ -46,7 +49,7 @@ export function readAgain() {
   if (!id) return;
   asked?.abort();
   asked = new AbortController();
-  detail.value = { ...detail.value, problem: '', children: null };
+  detail.value = { ...detail.value, problem: '', tree: null };
   read(id, asked.signal);
 }
 
@@ -75,15 +78,15 @@ export async function readMoreEvents() {
   }
 }
 
-/** Read the missions that are parts of this one. */
-export async function readChildren() {
+/** Read the mission and all that are parts of it, with their sums. */
+export async function readTree() {
   const { id } = detail.value;
+  if (!id || document.hidden) return;
   try {
-    const { missions } = await api.listMissions(new URLSearchParams({ parent_id: id, limit: '200' }), asked?.signal);
-    change((before) => takeMissions(before, missions).state);
-    patch(id, { children: missions.map((/** @type {any} */ mission) => mission.id) });
+    const tree = await api.getTree(id, asked?.signal);
+    patch(id, { tree: { nodes: Array.isArray(tree.nodes) ? tree.nodes : [], truncated: Boolean(tree.truncated) } });
   } catch (error) {
-    if (!asked?.signal.aborted) patch(id, { problem: sentence(error) });
+    if (!asked?.signal.aborted && !detail.value.tree) patch(id, { problem: sentence(error) });
   }
 }
 

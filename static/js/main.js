@@ -5,6 +5,7 @@ import { effect, html, render } from './html.js';
 import { heedNeeds, readCounts, readHistory, readMore } from './feed.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
+import { attendRecords, followRecords } from './records.js';
 import { setTheme, theme } from './settings.js';
 import { advanceMinutes, goTo, takeChanges, takeMetrics, takeSnapshot } from './state.js';
 import { change, correctClock, gather, route, serverNow, startClock, state } from './store.js';
@@ -58,6 +59,8 @@ const live = follow(/** @type {any} */ (socket), listener, {
 
 setTheme(theme.value);
 effect(() => attend(route.value.mission));
+followRecords(/** @type {any} */ (socket));
+effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {
   passed += 1;

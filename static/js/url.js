@@ -21,7 +21,7 @@ import { NEEDS, PAST_NEEDS, PRIORITIES, STATUSES } from './missions.js';
  */
 
 export const VIEWS = /** @type {const} */ (['cards', 'table', 'timeline']);
-export const TABS = /** @type {const} */ (['overview', 'timeline', 'result', 'sub']);
+export const TABS = /** @type {const} */ (['overview', 'timeline', 'spans', 'logs', 'result', 'sub']);
 export const SORTS = /** @type {const} */ (['created_at', 'priority', 'duration', 'tokens_used', 'cost_estimate']);
 /** @type {Readonly<Record<string, {label: string, minutes: number}>>} */
 export const SINCE = {

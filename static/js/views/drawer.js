@@ -10,13 +10,15 @@ import { ActionButtons, PriorityBadge, ProgressBar, StatusBadge } from './bits.j
 import { Icon } from './icons.js';
 import { Overview } from './drawer-overview.js';
 import { Events } from './drawer-events.js';
+import { Logs } from './drawer-logs.js';
 import { Result } from './drawer-result.js';
+import { Spans } from './drawer-spans.js';
 import { SubMissions } from './drawer-sub.js';
 
 /** @type {Readonly<Record<string, string>>} */
-const TAB_NAMES = { overview: 'Overview', timeline: 'Timeline', result: 'Result', sub: 'Sub-missions' };
+const TAB_NAMES = { overview: 'Overview', timeline: 'Timeline', spans: 'Spans', logs: 'Logs', result: 'Result', sub: 'Sub-missions' };
 /** @type {Readonly<Record<string, (props: any) => any>>} */
-const PANELS = { overview: Overview, timeline: Events, result: Result, sub: SubMissions };
+const PANELS = { overview: Overview, timeline: Events, spans: Spans, logs: Logs, result: Result, sub: SubMissions };
 
 export function Drawer() {
   const { mission: id, tab } = route.value;
