@@ -2,7 +2,7 @@
 import { Component, html, useLayoutEffect, useMemo, useRef, useState } from '../html.js';
 import { copy } from '../actions.js';
 import { clock, count, exact } from '../format.js';
-import { LEVELS, MOST_LINES, lineMatcher, linesOf } from '../lines.js';
+import { MOST_LINES, lineMatcher, linesOf } from '../lines.js';
 import { readRecordsAgain, records } from '../records.js';
 import { Icon } from './icons.js';
 
@@ -74,7 +74,6 @@ class LogChunk extends Component {
     const { chunk, wanted } = /** @type {{chunk: import('../lines.js').Chunk, wanted: (line: import('../lines.js').Line) => boolean}} */ (/** @type {unknown} */ (this.props));
     return chunk.lines.filter(wanted).map(({ id, at, level, message }) => html`<li key=${id} class="logs__line" data-level=${level}>
       <time class="logs__time" datetime=${new Date(at).toISOString()} title=${exact(at)}>${clock(at)}</time>
-      <span class="logs__level">${level === 'info' ? html`<span class="visually-hidden">info</span>` : LEVELS.includes(/** @type {any} */ (level)) ? level : ''}</span>
-      <span class="logs__message" dir="auto">${message}</span></li>`);
+      <span class="logs__said"><span class=${level === 'info' ? 'visually-hidden' : 'logs__level'}>${level} </span><bdi class="logs__message">${message}</bdi></span></li>`);
   }
 }
