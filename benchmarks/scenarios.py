@@ -11,12 +11,15 @@ from typing import Any
 from benchmarks.processes import (
     Server,
     ask,
+    call_costs,
     dashboard,
     database,
     delay_proxy,
     drive,
     echo_server,
+    free_port,
     seed,
+    silent_server,
     viewers,
 )
 
@@ -272,6 +275,24 @@ def measure_batches(mode: str, size: Size) -> list[Figure]:
     ]
 
 
+def measure_client(mode: str, size: Size) -> list[Figure]:
+    """What a progress() call of the client costs the agent, whether the dashboard is there, absent, or silent."""
+    with dashboard(mode) as server, silent_server() as silent:
+        ways = {"a dashboard": server.port, "no dashboard": free_port(), "a dashboard that never answers": silent}
+        reports = {way: call_costs(port, size.seconds) for way, port in ways.items()}
+    return [
+        Figure(
+            f"client: a progress() call with {way}",
+            report["mean_us"],
+            "µs",
+            "under 20",
+            report["mean_us"] < 20,
+            f"p50 {report['p50_us']:.1f} µs, p99 {report['p99_us']:.1f} µs; {report['calls']:,} calls",
+        )
+        for way, report in reports.items()
+    ]
+
+
 SCENARIOS: Mapping[str, Callable[[str, Size], list[Figure]]] = {
     "writes": measure_writes,
     "batches": measure_batches,
@@ -279,4 +300,5 @@ SCENARIOS: Mapping[str, Callable[[str, Size], list[Figure]]] = {
     "push": measure_push,
     "lists": measure_lists,
     "memory": measure_memory,
+    "client": measure_client,
 }

@@ -17,6 +17,7 @@ export function Events({ detail }) {
 /** @type {Readonly<Record<string, [string, string]>>} */
 const KINDS = {
   mission_created: ['Created', 'pending'],
+  mission_repriced: ['Repriced', 'pending'],
   mission_started: ['Started', 'running'],
   mission_progress: ['Progress', 'running'],
   mission_completed: ['Completed', 'completed'],

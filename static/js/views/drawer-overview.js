@@ -4,6 +4,7 @@ import { capital, cost, count, duration, ticking } from '../format.js';
 import { budgetUse, elapsed, expectedRest, isFinal } from '../missions.js';
 import { acting, now } from '../store.js';
 import { Elapsed, Flag, Time } from './bits.js';
+import { Costs } from './drawer-costs.js';
 import { EventLine } from './drawer-events.js';
 import { Gauge } from './gauge.js';
 import { Icon } from './icons.js';
@@ -44,6 +45,7 @@ export function Overview({ mission, detail, open }) {
       <${Fact} name="Retry of" value=${mission.retry_of && html`<${MissionLink} id=${mission.retry_of} open=${open} />`} />
       <${Fact} name="Part of" value=${mission.parent_id && html`<${MissionLink} id=${mission.parent_id} open=${open} />`} />
     </dl>
+    <${Costs} raw=${raw} />
     ${(raw?.description ?? mission.description) && html`<h3 class="drawer__heading">Description</h3><p class="drawer__text" dir="auto">${raw?.description ?? mission.description}</p>`}
     ${events && events.length > 0 && html`<h3 class="drawer__heading">Latest</h3>
       <ol class="events">${events.slice(-LATEST).reverse().map((event) => html`<${EventLine} key=${event.id} event=${event} />`)}</ol>`}
