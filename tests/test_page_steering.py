@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from dashboards import Dashboard
+from dashboards import ROOT, Dashboard
+from mission_dashboard.events import EventType
 from test_browser import PHONE, browser, page, pytestmark
 
 __all__ = ["browser", "page", "pytestmark"]
@@ -368,6 +369,12 @@ class TestSignsOfLife:
 
         expect(heard).not_to_have_attribute("datetime", before, timeout=20_000)
         assert _mission(dashboard, mission_id)["version"] == 2
+
+
+def test_the_timeline_has_words_for_each_kind_of_event() -> None:
+    words = (ROOT / "static/js/views/drawer-events.js").read_text()
+
+    assert [kind.value for kind in EventType if f"  {kind.value}: [" not in words] == []
 
 
 def test_a_list_of_needs_is_the_servers_own(page: Page, dashboard: Dashboard) -> None:

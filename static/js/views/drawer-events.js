@@ -35,6 +35,8 @@ const KINDS = {
   mission_stalled: ['Stalled', 'stalled'],
   mission_recovered: ['Heard of again', 'running'],
   mission_budget_warning: ['Near its budget', 'stalled'],
+  mission_adopted: ['Found its parent', 'pending'],
+  mission_use_counted: ['Use counted', 'running'],
 };
 
 /** @param {{event: MissionEvent}} props */
