@@ -56,15 +56,18 @@ class Transport:
 
     def ask(self, call: Call) -> JsonObject:
         """Make the call and return the answer; raise `ServerSaid` or `DashboardUnreachable`."""
-        http = self._http
-        if http is None:
-            _keep_quiet(self.url)
-            http = self._http = httpx.Client(**self._options())
+        http = self._http or self.open()
         try:
             answer = http.request(**self._request(call))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise DashboardUnreachable(self.url, _why(error)) from error
         return self._read(answer)
+
+    def open(self) -> httpx.Client:
+        """Make ready for calls; the first of them does it otherwise."""
+        _keep_quiet(self.url)
+        http = self._http = httpx.Client(**self._options())
+        return http
 
     def open_async(self) -> httpx.AsyncClient:
         """Return the asynchronous connection for `ask_async`; close it when done."""
@@ -111,7 +114,7 @@ class Transport:
 
     def _read(self, answer: httpx.Response) -> JsonObject:
         try:
-            said = json.loads(answer.content)
+            said = json.loads(answer.content) if answer.content or not answer.is_success else {}
         except ValueError:
             said = None
         if answer.is_success and isinstance(said, dict):
@@ -161,7 +164,7 @@ _quiet = _Quiet()
 
 
 def _keep_quiet(url: str) -> None:
-    _quiet.urls.add(url)
+    _quiet.urls.add(str(httpx.URL(url)).rstrip("/"))
     logging.getLogger("httpx").addFilter(_quiet)
 
 
