@@ -449,6 +449,7 @@ def _filter_parameters(filters: Filters) -> dict[str, Any]:
         "agent_type": list(filters.agent_type) or None,
         "model_used": list(filters.model_used) or None,
         "id_prefix": f"{_literal_pattern(prefix)}%" if prefix else None,
+        "needs": list(filters.needs) or None,
         "parent_id": filters.parent_id,
         "created_after": filters.created_after,
         "created_before": filters.created_before,
