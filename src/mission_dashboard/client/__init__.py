@@ -20,8 +20,8 @@ traceback. Without a client of your own, use the default one: ``mission_dashboar
 - `MissionClient`: ``mission()``, ``track`` (decorator), ``attach(id)``, ``api``, ``async_api()``, ``flush()``,
   ``close()``.
 - `Mission` (``with``): ``progress(percent, step)``, ``add_tokens()``, ``add_cost()``, ``log()``, ``result()``,
-  ``span()``, ``track(items)``, ``ask()``, ``sleep()``, ``checkpoint()``; without a block ``start()``,
-  ``complete()``, ``fail()``, ``cancel()``; ``id``, ``title``, ``directive``.
+  ``span()``, ``add_span()``, ``track(items)``, ``ask()``, ``sleep()``, ``checkpoint()``; without a block ``create()``,
+  ``start()``, ``complete()``, ``fail()``, ``cancel()``; ``id``, ``title``, ``directive``.
 - `AsyncMission` (``async with``): the same. Reports are made when called; await them so that a pause is kept.
 - `current_mission()`: the mission that the running code works for; a mission begun within it becomes its child. Tasks
   inherit it; threads do not, unless their function is wrapped: ``executor.map(carry(work), items)``.
