@@ -54,8 +54,9 @@ from mission_dashboard.client.errors import (
     QuestionUnanswered,
     ServerSaid,
 )
-from mission_dashboard.client.missions import AsyncMission, Mission, Span
+from mission_dashboard.client.missions import AsyncMission, Mission
 from mission_dashboard.client.settings import ClientSettings
+from mission_dashboard.client.spans import Span
 
 __all__ = [
     "Api",
