@@ -24,12 +24,10 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
-def dashboard(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    run_sql(cluster, "CREATE DATABASE of_the_command TEMPLATE template")
-    running = Dashboard(tmp_path_factory.mktemp("data"), POSTGRES_DSN=dsn_for(cluster, "of_the_command")).start()
+def dashboard(tmp_path_factory: pytest.TempPathFactory, module_dsn: str) -> Iterator[Dashboard]:
+    running = Dashboard(tmp_path_factory.mktemp("data"), POSTGRES_DSN=module_dsn).start()
     yield running
     running.stop()
-    run_sql(cluster, "DROP DATABASE of_the_command WITH (FORCE)")
 
 
 @pytest.fixture
@@ -291,6 +289,7 @@ def test_tables_fit_the_terminal_and_titles_cannot_steer_it(dashboard: Dashboard
 
 def test_show_tells_the_state_and_the_end(dashboard: Dashboard) -> None:
     mission_id = dashboard.create_running("Shown")
+    dashboard.post(f"/api/missions/{mission_id}/logs", lines=[{"message": f"log {number}"} for number in range(9)])
     dashboard.post(f"/api/missions/{mission_id}/fail", error_message="First line\nSecond line", tokens_used=1234)
 
     text = md("show", mission_id, "--logs", "5", url=dashboard.url)
@@ -299,6 +298,7 @@ def test_show_tells_the_state_and_the_end(dashboard: Dashboard) -> None:
     assert text.returncode == 0
     for part in ("Shown", mission_id, "failed", "First line", "Second line", "1,234"):
         assert part in text.stdout
+    assert "log 8" in text.stdout and "log 4" in text.stdout and "log 3" not in text.stdout
     assert document["mission"]["id"] == mission_id
 
 

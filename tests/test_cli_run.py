@@ -15,18 +15,15 @@ import psutil
 import pytest
 
 from commands import COMMAND, Terminal, begin, md, wait_for
-from conftest import dsn_for, run_sql
 from dashboards import Dashboard, free_port
 from mission_dashboard.cli.output import Lines, percent_in
 
 
 @pytest.fixture(scope="module")
-def dashboard(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    run_sql(cluster, "CREATE DATABASE of_programs TEMPLATE template")
-    running = Dashboard(tmp_path_factory.mktemp("data"), POSTGRES_DSN=dsn_for(cluster, "of_programs")).start()
+def dashboard(tmp_path_factory: pytest.TempPathFactory, module_dsn: str) -> Iterator[Dashboard]:
+    running = Dashboard(tmp_path_factory.mktemp("data"), POSTGRES_DSN=module_dsn).start()
     yield running
     running.stop()
-    run_sql(cluster, "DROP DATABASE of_programs WITH (FORCE)")
 
 
 @pytest.fixture
@@ -77,6 +74,13 @@ def test_a_program_that_ends_well_is_a_completed_mission(dashboard: Dashboard) -
     assert (mission["status"], mission["result"]) == ("completed", {"exit_code": 0})
     assert mission["step"] in ("fin", "warned")
     assert mission["metadata"] == {"type": "script"}
+    lines = dashboard.get(f"/api/missions/{mission['id']}/logs")["lines"]
+    assert [(line["level"], line["message"]) for line in lines if line["level"] == "info"] == [
+        ("info", "loading"),
+        ("info", "step 2: 40% done"),
+        ("info", "fin"),
+    ]
+    assert [line["message"] for line in lines if line["level"] == "warning"] == ["warned"]
 
 
 def test_the_exit_code_is_the_programs_own_and_its_last_lines_are_the_error(dashboard: Dashboard) -> None:

@@ -210,20 +210,11 @@ def show(connection: Connection, mission_id: str, lines: int) -> None:
 
 def last_lines(api: Api, mission_id: str, count: int) -> list[dict[str, Any]]:
     """Return the last log lines; none where the dashboard keeps none."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
     try:
-        while True:
-            page = api.logs(mission_id, after=cursor, limit=1000)
-            known = {line.get("id") for line in found}
-            found += [line for line in page.get("lines", ()) if line.get("id") is None or line["id"] not in known]
-            following = page.get("next_cursor") or page.get("cursor")
-            if not page.get("more", False) or following == cursor:
-                return found[-count:]
-            cursor = following
+        return list(api.logs(mission_id, last=count)["lines"])
     except ServerSaid as error:
         if error.status == 404:
-            return found[-count:]
+            return []
         raise
 
 
