@@ -314,7 +314,7 @@ def test_watch_without_a_terminal_tells_each_change_and_ends_with_the_mission(da
     second = watching.stdout.readline()
     dashboard.post(f"/api/missions/{mission_id}/complete")
 
-    rest, errors = watching.communicate(timeout=30)
+    rest, errors = watching.communicate(timeout=60)
 
     assert "running" in first and mission_id in first
     assert "50%" in second and "half way" in second
@@ -360,7 +360,7 @@ def test_watch_leaves_the_terminal_as_it_was(dashboard: Dashboard, number: int) 
         else:
             terminal.process.send_signal(number)
 
-        assert terminal.process.wait(30) == 130
+        assert terminal.process.wait(60) == 130
         wait_for(lambda: b"\x1b[?1049l" in terminal.shown)
         wait_for(lambda: terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"))
         assert termios.tcgetattr(terminal.theirs) == terminal.before
@@ -397,6 +397,16 @@ def test_demo_fills_a_dashboard(dashboard: Dashboard) -> None:
     assert "Success rate" in stats.stdout
 
 
+def test_reprice_is_a_command_too(dashboard: Dashboard) -> None:
+    told = md("reprice", "--dry-run", url=dashboard.url)
+    document = json.loads(md("--json", "reprice", "--dry-run", url=dashboard.url).stdout)
+
+    assert told.returncode == 0 and "would change" in told.stdout
+    assert document["written"] is None
+    assert "--since" in md("reprice", "--help", url=dashboard.url).stdout
+    assert md("reprice", "--since", "yesterday", url=dashboard.url).returncode == 2
+
+
 def test_serve_serves_until_it_is_told_to_end(data_dir: Path, dsn: str) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -408,7 +418,7 @@ def test_serve_serves_until_it_is_told_to_end(data_dir: Path, dsn: str) -> None:
     finally:
         serving.terminate()
 
-    output, _ = serving.communicate(timeout=30)
+    output, _ = serving.communicate(timeout=60)
 
     assert serving.returncode == 0
     assert url in output.decode()
@@ -479,5 +489,5 @@ def test_output_into_a_closed_pipe_ends_quietly(dashboard: Dashboard, listed: di
 
     errors = listing.stderr.read()
 
-    listing.wait(30)
+    listing.wait(60)
     assert b"Traceback" not in errors and b"Exception" not in errors

@@ -70,7 +70,7 @@ def as_host(url: str, story: Callable[[Host], Awaitable[Any]], mode: str = "auto
         async with Client(stdio_client(parameters), mode=mode) as client:
             return await story(Host(client))
 
-    return asyncio.run(asyncio.wait_for(play(), 60))
+    return asyncio.run(asyncio.wait_for(play(), 120))
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

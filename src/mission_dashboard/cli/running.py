@@ -29,6 +29,7 @@ from mission_dashboard.cli.moves import creation_of, with_creation
 from mission_dashboard.cli.outcomes import Exit
 from mission_dashboard.cli.output import Stream, copy_window_size, open_terminal, percent_in
 from mission_dashboard.client import MissionClient
+from mission_dashboard.client.calls import Api
 from mission_dashboard.client.errors import ClientError, ServerSaid
 from mission_dashboard.client.flows import Backoff
 from mission_dashboard.client.missions import BaseMission, Mission
@@ -50,6 +51,10 @@ class Wrapped(BaseMission[None]):
         wrapped = cls(mission._client, mission.id, mission.title, mission.parent)
         wrapped.describe(mission._creation, mission._agent, mission._model, mission._on_directive)
         return wrapped
+
+    def confirm_cancel(self) -> None:
+        """Tell the dashboard that the order to stop has arrived."""
+        self._confirm_cancel()
 
     def _pass(self, is_cleanup: bool = False) -> None:
         return None
@@ -116,7 +121,8 @@ def run(
     logging.getLogger("mission_dashboard.client").addHandler(_Messages())
     logging.getLogger("mission_dashboard.client").propagate = False
     client = MissionClient(connection.url, connection.key, handle_sigterm=False)
-    runner = Runner(client, list(command), title or shlex.join(command)[:MAX_TITLE], creation, grace)
+    api = connection.api(patience_s=0)
+    runner = Runner(client, api, list(command), title or shlex.join(command)[:MAX_TITLE], creation, grace)
     code = runner.run(logs, progress, sys.stdout.isatty() if pty is None else pty)
     if connection.as_json:
         document = {"mission_id": runner.mission.id, "exit_code": code, "outcome": runner.outcome}
@@ -138,9 +144,16 @@ class Runner:
     """One program and its mission."""
 
     def __init__(
-        self, client: MissionClient, command: list[str], title: str, creation: Mapping[str, Any], grace_s: float
+        self,
+        client: MissionClient,
+        api: Api,
+        command: list[str],
+        title: str,
+        creation: Mapping[str, Any],
+        grace_s: float,
     ) -> None:
         self._client = client
+        self._api = api
         self._command = command
         self._grace_s = grace_s
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -238,7 +251,7 @@ class Runner:
         backoff = Backoff()
         while self.mission.is_live and self.mission.action != "cancel":
             try:
-                answer = self._client.api.directive(self.mission.id, HOLD_S, self.mission.action)
+                answer = self._api.directive(self.mission.id, HOLD_S, self.mission.action)
             except ClientError as error:
                 # 404 until its creation has arrived.
                 is_soon = isinstance(error, ServerSaid) and error.status == 404
@@ -287,7 +300,7 @@ class Runner:
         action = directive["action"]
         if action == "cancel":
             self._is_cancelled = True
-            self.mission._confirm_cancel()
+            self.mission.confirm_cancel()
             self._kill_at = time.monotonic() + self._grace_s
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)
