@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shlex
 import signal
 import subprocess
@@ -38,6 +39,9 @@ MAX_TITLE = 200
 HOLD_S = 25
 DRAIN_S = 2.0
 LOOK_S = 0.02
+HEAD_START_S = 0.3
+"""What `run` waits for the dashboard to know the mission, so that the program's own reports find it."""
+REPORT_REFUSED = re.compile(r"refused '(log|progress|heartbeat)'")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*STOPPING, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -131,11 +135,14 @@ def run(
 
 
 class _Messages(logging.Handler):
-    """Tells on stderr what the client has to say, but not that an older dashboard keeps no log lines."""
+    """Tells on stderr what the client has to say.
+
+    Not that a report is refused: an older dashboard keeps no log lines, and a cancelled program may speak on.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if "refused 'log'" not in message and record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and not REPORT_REFUSED.search(message):
             with contextlib.suppress(OSError, ValueError):
                 click.echo(f"mission-dashboard: {message}", err=True)
 
@@ -177,6 +184,7 @@ class Runner:
         self._watched = Watched(self.mission, logs, progress)
         self._take_signals()
         self.mission.start()
+        self._client.flush(HEAD_START_S)
         try:
             streams = self._begin(pty)
         except OSError as error:
