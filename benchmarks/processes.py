@@ -147,9 +147,9 @@ def drive(port: int, *options: str, driver: str = "load") -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def call_costs(port: int, seconds: float) -> dict[str, Any]:
-    """Run an agent that reports to this port, and return what its calls cost it."""
-    command = [sys.executable, "benchmarks/client.py", f"http://127.0.0.1:{port}", f"--seconds={seconds}"]
+def agent(port: int, *options: str) -> dict[str, Any]:
+    """Run an agent that reports to this port, and return what it measured."""
+    command = [sys.executable, "benchmarks/client.py", f"http://127.0.0.1:{port}", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the agent failed: {done.stderr.strip().splitlines()[-1:]}")

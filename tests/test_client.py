@@ -473,6 +473,18 @@ def test_the_api_waits_and_raises_the_dashboards_sentence(client: MissionClient)
     assert {problem["field"] for problem in wrong.value.errors} == {"title", "priority"}
 
 
+def test_the_agents_own_log_is_not_filled_with_requests(
+    client: MissionClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    with client.mission("Quiet"):
+        client.flush()
+    client.api.running()
+
+    assert not caplog.records
+
+
 def test_the_api_can_be_awaited(client: MissionClient) -> None:
     async def main() -> tuple[Any, Any]:
         async with client.async_api() as api:

@@ -241,6 +241,34 @@ def test_a_listener_hears_of_a_cancel_without_any_call(client: MissionClient) ->
     assert (heard[0]["action"], heard[0]["reason"]) == ("cancel", "stop the child process")
 
 
+def test_a_listener_that_fails_does_not_silence_the_client(client: MissionClient) -> None:
+    def listen(_: Any) -> None:
+        m.checkpoint()
+
+    with client.mission("Fails to listen", on_directive=listen) as m:
+        client.flush()
+        client.api.cancel(m.id)
+        wait_for(lambda: m.directive["action"] == "cancel")
+    with client.mission("Heard after it") as after:
+        pass
+
+    assert stored(client, after)["status"] == "completed"
+
+
+def test_a_mission_may_be_cancelled_by_its_agent_at_any_time(
+    client: MissionClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    pending, running = client.mission("Never begun"), client.mission("Begun")
+    pending.create()
+    running.start()
+    pending.cancel("no need")
+    running.cancel("no need any more")
+
+    assert (stored(client, pending)["status"], stored(client, pending)["error_message"]) == ("cancelled", "no need")
+    assert stored(client, running)["receipt"]["stopped_at"]
+    assert "refused" not in caplog.text
+
+
 def test_the_agent_goes_on_with_the_answer_at_once(client: MissionClient) -> None:
     answered_at: list[float] = []
 
@@ -258,8 +286,8 @@ def test_the_agent_goes_on_with_the_answer_at_once(client: MissionClient) -> Non
     answer, went_on_at = done.result(20)
 
     assert (question["text"], question["options"], answer) == ("Refund $412.00?", ["approve", "deny"], "approve")
-    # 100 ms are promised and 5 are usual; a machine that is busy with other tests may take longer.
-    assert went_on_at - answered_at[0] < 2
+    # The benchmark holds it to 100 ms. An agent that asked again from time to time would take up to 10 s.
+    assert went_on_at - answered_at[0] < 5
 
 
 def test_a_question_that_nobody_answers_expires_or_takes_its_default(client: MissionClient) -> None:

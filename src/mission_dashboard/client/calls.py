@@ -168,7 +168,7 @@ class Calls(Generic[Answer]):
 class Api(Calls[JsonObject]):
     """The API, waiting. A busy dashboard (429, 503) is asked again for at most ``patience_s``."""
 
-    def __init__(self, transport: Transport, patience_s: float = 60.0) -> None:
+    def __init__(self, transport: Transport, patience_s: float) -> None:
         self._transport = transport
         self._patience_s = patience_s
 
@@ -179,7 +179,7 @@ class Api(Calls[JsonObject]):
 class AsyncApi(Calls[Awaitable[JsonObject]]):
     """The API, awaiting: ``async with client.async_api() as api: await api.running()``."""
 
-    def __init__(self, transport: Transport, patience_s: float = 60.0) -> None:
+    def __init__(self, transport: Transport, patience_s: float) -> None:
         self._transport = transport
         self._patience_s = patience_s
         self._http: httpx.AsyncClient | None = None

@@ -51,7 +51,9 @@ class MissionClient:
         self.settings = ClientSettings(read_url(url), read_key(key), read_spool(spool), **options)
         self.enabled = enabled
         self.transport = Transport(self.settings.url, self.settings.key, self.settings.timeout_s)
-        self.api = Api(self.transport)
+        if enabled:
+            self.transport.open()  # loads what it needs now, in this thread: see transport.py
+        self.api = Api(self.transport, self.settings.patience_s)
         """The API call by call: each waits for its answer and raises what went wrong."""
         self.process = os.getpid()
         self._drop_was_told = False
@@ -156,7 +158,7 @@ class MissionClient:
 
     def async_api(self) -> AsyncApi:
         """Return the API for coroutines: ``async with client.async_api() as api: await api.running()``."""
-        return AsyncApi(self.transport)
+        return AsyncApi(self.transport, self.settings.patience_s)
 
     # Leaving
 
@@ -207,8 +209,8 @@ class MissionClient:
         if self._spool is not None:
             self._spool.abandon()
         self.process = os.getpid()
-        self.transport = Transport(self.settings.url, self.settings.key, self.settings.timeout_s)
-        self.api = Api(self.transport)
+        self.transport = self.transport.renewed()
+        self.api = Api(self.transport, self.settings.patience_s)
         self._begin(adopts=False)
 
     # For missions

@@ -44,6 +44,8 @@ Done = TypeVar("Done")
 Directive = Mapping[str, Any]
 CONTINUE: Directive = {"action": "continue"}
 UNKNOWN_MODEL = "unknown"
+LOOK_S = 0.1
+"""How often one who sleeps looks for orders."""
 ENDINGS = ("complete", "fail")
 UNREADABLE = (400, 413, 422)
 
@@ -139,7 +141,8 @@ class BaseMission(Generic[Done]):
     def cancel(self, reason: str | None = None) -> None:
         """Say that the agent itself stopped the mission."""
         said = _filled({"reason": values.text(reason, values.MAX_ERROR) if reason else None})
-        self._end({"op": "cancel", "mission_id": self.id, **said}, self._receipt(stopped=True))
+        operation = {"op": "cancel", "mission_id": self.id, **said}
+        self._end(operation, *([self._receipt(stopped=True)] if self._is_live else []))
 
     # Reports
 
@@ -268,7 +271,7 @@ class BaseMission(Generic[Done]):
     def _tell(self, listener: Callable[[Directive], None], directive: Directive) -> None:
         try:
             listener(directive)
-        except Exception:
+        except (Exception, MissionCancelled):
             logger.exception("A listener for directives of mission %s failed", self.id)
 
     def hear_refusal(self, operation: str, status: int, directive: Any) -> None:
@@ -504,7 +507,8 @@ class Mission(BaseMission[None]):
             left = ends_at - time.monotonic()
             if left <= 0:
                 return
-            self._changed.wait(left)
+            # In short turns: an order to a mission that this one is a part of does not ring here.
+            self._changed.wait(min(left, LOOK_S))
 
     def track(self, items: Iterable[T], total: int | None = None, step: str | None = None) -> Iterator[T]:
         """Yield the items and say how many of them are done."""
@@ -593,7 +597,7 @@ class AsyncMission(BaseMission[Awaitable[None]]):
             left = ends_at - time.monotonic()
             if left <= 0:
                 return
-            await asyncio.sleep(min(left, 0.1))
+            await asyncio.sleep(min(left, LOOK_S))
 
     async def track(
         self, items: Iterable[T] | AsyncIterable[T], total: int | None = None, step: str | None = None

@@ -26,6 +26,8 @@ class ClientSettings:
     """The least time between two batches; what happens meanwhile travels together."""
     timeout_s: float = 10.0
     """How long one request may take to connect, to send and to be answered, each."""
+    patience_s: float = 30.0
+    """How long `client.api` goes on asking a dashboard that is too busy (429, 503)."""
     exit_s: float = 5.0
     """The most that leaving the program waits for what is not yet sent."""
     max_lines: int = 10_000

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import email.utils
+
+# httpx loads encodings.idna and httpcore when it first needs them, in the sender's thread: a program that forks then
+# would leave its child with half a module.
+import encodings.idna  # noqa: F401
 import ipaddress
 import json
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore  # noqa: F401
 import httpx
 
 from mission_dashboard.client.errors import DashboardUnreachable, ServerSaid
@@ -39,18 +45,29 @@ class Transport:
         self._key = key
         self._timeout_s = timeout_s
         self._http: httpx.Client | None = None
+        self._encryption = _encryption(url)
+
+    def renewed(self) -> Transport:
+        """Return the same without any connection, for a process that was forked."""
+        new = Transport.__new__(Transport)
+        new.url, new._key, new._timeout_s = self.url, self._key, self._timeout_s
+        new._http, new._encryption = None, self._encryption
+        return new
 
     def ask(self, call: Call) -> JsonObject:
         """Make the call and return the answer; raise `ServerSaid` or `DashboardUnreachable`."""
-        http = self._http
-        if http is None:
-            _keep_quiet(self.url)
-            http = self._http = httpx.Client(**self._options())
+        http = self._http or self.open()
         try:
             answer = http.request(**self._request(call))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise DashboardUnreachable(self.url, _why(error)) from error
         return self._read(answer)
+
+    def open(self) -> httpx.Client:
+        """Make ready for calls; the first of them does it otherwise."""
+        _keep_quiet(self.url)
+        http = self._http = httpx.Client(**self._options())
+        return http
 
     def open_async(self) -> httpx.AsyncClient:
         """Return the asynchronous connection for `ask_async`; close it when done."""
@@ -75,12 +92,11 @@ class Transport:
         headers = {"User-Agent": "mission-dashboard-client", "Accept": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        encrypted = self.url.startswith("https:")
-        # Certificates take 30 ms to load and plain HTTP needs none; no proxy reaches this machine's loopback.
+        # No proxy reaches this machine's loopback.
         return {
             "base_url": self.url,
             "headers": headers,
-            "verify": encrypted,
+            "verify": self._encryption,
             "trust_env": not _is_loopback(self.url),
             "timeout": self._timeout_s,
         }
@@ -98,7 +114,7 @@ class Transport:
 
     def _read(self, answer: httpx.Response) -> JsonObject:
         try:
-            said = json.loads(answer.content)
+            said = json.loads(answer.content) if answer.content or not answer.is_success else {}
         except ValueError:
             said = None
         if answer.is_success and isinstance(said, dict):
@@ -115,6 +131,14 @@ class Transport:
             known,
             _retry_after(answer.headers.get("Retry-After")),
         )
+
+
+def _encryption(url: str) -> ssl.SSLContext:
+    """Make what httpx would make in the sender's thread: OpenSSL's locks are not for forking while they are held.
+
+    Certificates take 30 ms to load, and plain HTTP needs none.
+    """
+    return httpx.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def encode(value: object) -> bytes:
@@ -140,7 +164,7 @@ _quiet = _Quiet()
 
 
 def _keep_quiet(url: str) -> None:
-    _quiet.urls.add(url)
+    _quiet.urls.add(str(httpx.URL(url)).rstrip("/"))
     logging.getLogger("httpx").addFilter(_quiet)
 
 
