@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 from dashboards import ROOT
 
 COMMAND = [sys.executable, "-m", "mission_dashboard.cli"]
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -35,7 +36,7 @@ def md(*arguments: str, url: str, stdin: str = "", **more: str) -> subprocess.Co
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -51,7 +52,20 @@ def begin(*arguments: str, url: str, **options: Any) -> subprocess.Popen[Any]:
     """Start the command and leave it running."""
     more = options.pop("env", {})
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([*COMMAND, *arguments], env=environment(MISSION_DASHBOARD_URL=url, **more), **options)
+    variables = environment(MISSION_DASHBOARD_URL=url, **more)
+    return subprocess.Popen([*COMMAND, *arguments], env=variables, preexec_fn=mind_signals, **options)
+
+
+def mind_signals() -> None:
+    """Mind signals in a new process, even where the tests run in the background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def take_terminal() -> None:
+    """Make the standard input the terminal of a new process."""
+    mind_signals()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
@@ -81,7 +95,7 @@ class Terminal:
             stdout=self.theirs,
             stderr=self.theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=take_terminal,
         )
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -24,12 +24,10 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
-def dashboard(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    run_sql(cluster, "CREATE DATABASE of_the_command TEMPLATE template")
-    running = Dashboard(tmp_path_factory.mktemp("data"), POSTGRES_DSN=dsn_for(cluster, "of_the_command")).start()
+def dashboard(tmp_path_factory: pytest.TempPathFactory, module_dsn: str) -> Iterator[Dashboard]:
+    running = Dashboard(tmp_path_factory.mktemp("data"), POSTGRES_DSN=module_dsn).start()
     yield running
     running.stop()
-    run_sql(cluster, "DROP DATABASE of_the_command WITH (FORCE)")
 
 
 @pytest.fixture
@@ -291,6 +289,7 @@ def test_tables_fit_the_terminal_and_titles_cannot_steer_it(dashboard: Dashboard
 
 def test_show_tells_the_state_and_the_end(dashboard: Dashboard) -> None:
     mission_id = dashboard.create_running("Shown")
+    dashboard.post(f"/api/missions/{mission_id}/logs", lines=[{"message": f"log {number}"} for number in range(9)])
     dashboard.post(f"/api/missions/{mission_id}/fail", error_message="First line\nSecond line", tokens_used=1234)
 
     text = md("show", mission_id, "--logs", "5", url=dashboard.url)
@@ -299,6 +298,7 @@ def test_show_tells_the_state_and_the_end(dashboard: Dashboard) -> None:
     assert text.returncode == 0
     for part in ("Shown", mission_id, "failed", "First line", "Second line", "1,234"):
         assert part in text.stdout
+    assert "log 8" in text.stdout and "log 4" in text.stdout and "log 3" not in text.stdout
     assert document["mission"]["id"] == mission_id
 
 
@@ -314,7 +314,7 @@ def test_watch_without_a_terminal_tells_each_change_and_ends_with_the_mission(da
     second = watching.stdout.readline()
     dashboard.post(f"/api/missions/{mission_id}/complete")
 
-    rest, errors = watching.communicate(timeout=30)
+    rest, errors = watching.communicate(timeout=60)
 
     assert "running" in first and mission_id in first
     assert "50%" in second and "half way" in second
@@ -360,7 +360,7 @@ def test_watch_leaves_the_terminal_as_it_was(dashboard: Dashboard, number: int) 
         else:
             terminal.process.send_signal(number)
 
-        assert terminal.process.wait(30) == 130
+        assert terminal.process.wait(60) == 130
         wait_for(lambda: b"\x1b[?1049l" in terminal.shown)
         wait_for(lambda: terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"))
         assert termios.tcgetattr(terminal.theirs) == terminal.before
@@ -397,6 +397,16 @@ def test_demo_fills_a_dashboard(dashboard: Dashboard) -> None:
     assert "Success rate" in stats.stdout
 
 
+def test_reprice_is_a_command_too(dashboard: Dashboard) -> None:
+    told = md("reprice", "--dry-run", url=dashboard.url)
+    document = json.loads(md("--json", "reprice", "--dry-run", url=dashboard.url).stdout)
+
+    assert told.returncode == 0 and "would change" in told.stdout
+    assert document["written"] is None
+    assert "--since" in md("reprice", "--help", url=dashboard.url).stdout
+    assert md("reprice", "--since", "yesterday", url=dashboard.url).returncode == 2
+
+
 def test_serve_serves_until_it_is_told_to_end(data_dir: Path, dsn: str) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -408,7 +418,7 @@ def test_serve_serves_until_it_is_told_to_end(data_dir: Path, dsn: str) -> None:
     finally:
         serving.terminate()
 
-    output, _ = serving.communicate(timeout=30)
+    output, _ = serving.communicate(timeout=60)
 
     assert serving.returncode == 0
     assert url in output.decode()
@@ -479,5 +489,5 @@ def test_output_into_a_closed_pipe_ends_quietly(dashboard: Dashboard, listed: di
 
     errors = listing.stderr.read()
 
-    listing.wait(30)
+    listing.wait(60)
     assert b"Traceback" not in errors and b"Exception" not in errors

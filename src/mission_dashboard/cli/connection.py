@@ -45,7 +45,7 @@ def connected(function: F) -> F:
     @functools.wraps(function)
     def wrapped(url: str | None, key: str | None, as_json: bool, **given: Any) -> Any:
         before = click.get_current_context().obj
-        connection = make_connection(url or before.get("url"), key or before.get("key"), as_json or before["as_json"])
+        connection = make_connection(url or before["url"], key or before["key"], as_json or before["as_json"])
         return function(connection, **given)
 
     return wrapped  # type: ignore[return-value]

@@ -53,7 +53,9 @@ class Finding:
 @click.command()
 @connected
 def doctor(connection: Connection) -> int:
-    """Check Python, packages, the dashboard and what it stands on; say what to do about each problem.
+    """Check everything and say what to do.
+
+    Python, packages, the dashboard, its version, clock and key, and what `serve` would find here.
 
     Exit code 0 without problems (warnings are none), 3 if no dashboard answers, 1 for other problems.
 

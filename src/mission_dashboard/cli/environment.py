@@ -25,6 +25,11 @@ def set_server(host: str | None, port: str | None, data_dir: str | None, dsn: st
     os.environ.update({name: value for name, value in given.items() if value is not None})
 
 
+def named_url() -> str | None:
+    """Return the dashboard's address if the environment has one."""
+    return os.environ.get(URL) or None
+
+
 def outer_mission() -> str | None:
     """Return the mission that the program which started us works for."""
     return os.environ.get(MISSION) or None

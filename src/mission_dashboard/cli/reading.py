@@ -22,6 +22,7 @@ from mission_dashboard.client.errors import ServerSaid
 F = TypeVar("F", bound=Callable[..., Any])
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 PAGE = 200
+MOST = 100_000
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 AGO = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 LINES = 20
@@ -67,12 +68,12 @@ def filters_of(said: Mapping[str, Any]) -> dict[str, Any]:
 
 @click.command("list")
 @filtered
-@click.option("--asking", is_flag=True, help="Only those that wait for a person's answer.")
-@click.option("--stalled", is_flag=True, help="Only those without a sign of life.")
+@click.option("--asking", is_flag=True, help="Those that wait for a person's answer.")
+@click.option("--stalled", is_flag=True, help="Those that run without a sign of life.")
 @click.option(
     "--sort", help="created_at, updated_at, completed_at, priority, title, duration, ...; - for largest first."
 )
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="How many at most.")
 @click.option("--cursor", help="Go on where the last answer ended (its next_cursor).")
 @click.option("--ids", is_flag=True, help="Print the ids alone, one a line.")
 @connected
@@ -96,17 +97,24 @@ def list_missions(
       mission-dashboard list --status pending --ids | xargs -n1 mission-dashboard cancel
       mission-dashboard list --json | jq '.missions[].title'
     """
-    answer = read_pages(connection.api(), {**filters_of(filters), "sort": sort}, limit, cursor)
-    if asking:
-        answer["missions"] = [mission for mission in answer["missions"] if mission.get("question")]
-    if stalled:
-        answer["missions"] = [mission for mission in answer["missions"] if mission.get("stalled")]
+    query = {**filters_of(filters), "sort": sort}
+    if asking or stalled:
+        answer = read_pages(connection.api(), {**query, "status": ["running"]}, MOST, cursor)
+        wanted = [mission for mission in answer["missions"] if _is_wanted(mission, asking, stalled)]
+        answer.update(missions=wanted[:limit], total=len(wanted))
+    else:
+        answer = read_pages(connection.api(), query, limit, cursor)
     if connection.as_json:
         click.echo(json.dumps(answer, ensure_ascii=False))
     elif ids:
         click.echo("".join(f"{mission['id']}\n" for mission in answer["missions"]), nl=False)
     else:
-        print_table(answer, filtered_here=asking or stalled)
+        print_table(answer)
+
+
+def _is_wanted(mission: Mapping[str, Any], asking: bool, stalled: bool) -> bool:
+    """Whether the mission is what the two filters that the dashboard does not have ask for."""
+    return bool((asking and mission.get("question")) or (stalled and mission.get("stalled")))
 
 
 def read_pages(api: Api, query: Mapping[str, Any], limit: int, cursor: str | None) -> dict[str, Any]:
@@ -119,7 +127,7 @@ def read_pages(api: Api, query: Mapping[str, Any], limit: int, cursor: str | Non
     return answer
 
 
-def print_table(answer: Mapping[str, Any], filtered_here: bool) -> None:
+def print_table(answer: Mapping[str, Any]) -> None:
     """Print missions as a table, and how many there are."""
     missions = answer["missions"]
     if not missions:
@@ -127,9 +135,8 @@ def print_table(answer: Mapping[str, Any], filtered_here: bool) -> None:
         return
     console = make_console()
     console.print(mission_table(missions, console.width, with_ids=True))
-    total = len(missions) if filtered_here else answer["total"]
-    if total > len(missions):
-        console.print(f"{len(missions):,} of {total:,}; --limit shows more.", style="dim")
+    if answer["total"] > len(missions):
+        console.print(f"{len(missions):,} of {answer['total']:,}; --limit shows more.", style="dim")
 
 
 def make_console() -> Console:
@@ -210,20 +217,11 @@ def show(connection: Connection, mission_id: str, lines: int) -> None:
 
 def last_lines(api: Api, mission_id: str, count: int) -> list[dict[str, Any]]:
     """Return the last log lines; none where the dashboard keeps none."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
     try:
-        while True:
-            page = api.logs(mission_id, after=cursor, limit=1000)
-            known = {line.get("id") for line in found}
-            found += [line for line in page.get("lines", ()) if line.get("id") is None or line["id"] not in known]
-            following = page.get("next_cursor") or page.get("cursor")
-            if not page.get("more", False) or following == cursor:
-                return found[-count:]
-            cursor = following
+        return list(api.logs(mission_id, last=count)["lines"])
     except ServerSaid as error:
         if error.status == 404:
-            return found[-count:]
+            return []
         raise
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shlex
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from mission_dashboard.cli.moves import creation_of, with_creation
 from mission_dashboard.cli.outcomes import Exit
 from mission_dashboard.cli.output import Stream, copy_window_size, open_terminal, percent_in
 from mission_dashboard.client import MissionClient
+from mission_dashboard.client.calls import Api
 from mission_dashboard.client.errors import ClientError, ServerSaid
 from mission_dashboard.client.flows import Backoff
 from mission_dashboard.client.missions import Mission
@@ -38,6 +40,9 @@ MAX_TITLE = 200
 HOLD_S = 25
 DRAIN_S = 2.0
 LOOK_S = 0.02
+HEAD_START_S = 0.3
+"""What `run` waits for the dashboard to know the mission, so that the program's own reports find it."""
+REPORT_REFUSED = re.compile(r"refused '(log|progress|heartbeat)'")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*STOPPING, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -51,6 +56,10 @@ class Wrapped(BaseMission[None]):
         wrapped = cls(mission._client, mission.id, mission.title, mission.parent)
         wrapped.describe(mission._creation, mission._agent, mission._model, mission._on_directive)
         return wrapped
+
+    def confirm_cancel(self) -> None:
+        """Tell the dashboard that the order to stop has arrived."""
+        self._confirm_cancel()
 
     def _pass(self, is_cleanup: bool = False) -> None:
         return None
@@ -117,7 +126,8 @@ def run(
     logging.getLogger("mission_dashboard.client").addHandler(_Messages())
     logging.getLogger("mission_dashboard.client").propagate = False
     client = MissionClient(connection.url, connection.key, handle_sigterm=False)
-    runner = Runner(client, list(command), title or shlex.join(command)[:MAX_TITLE], creation, grace)
+    api = connection.api(patience_s=0)
+    runner = Runner(client, api, list(command), title or shlex.join(command)[:MAX_TITLE], creation, grace)
     code = runner.run(logs, progress, sys.stdout.isatty() if pty is None else pty)
     if connection.as_json:
         document = {"mission_id": runner.mission.id, "exit_code": code, "outcome": runner.outcome}
@@ -126,11 +136,14 @@ def run(
 
 
 class _Messages(logging.Handler):
-    """Tells on stderr what the client has to say, but not that an older dashboard keeps no log lines."""
+    """Tells on stderr what the client has to say.
+
+    Not that a report is refused: an older dashboard keeps no log lines, and a cancelled program may speak on.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if "refused 'log'" not in message and record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and not REPORT_REFUSED.search(message):
             with contextlib.suppress(OSError, ValueError):
                 click.echo(f"mission-dashboard: {message}", err=True)
 
@@ -139,9 +152,16 @@ class Runner:
     """One program and its mission."""
 
     def __init__(
-        self, client: MissionClient, command: list[str], title: str, creation: Mapping[str, Any], grace_s: float
+        self,
+        client: MissionClient,
+        api: Api,
+        command: list[str],
+        title: str,
+        creation: Mapping[str, Any],
+        grace_s: float,
     ) -> None:
         self._client = client
+        self._api = api
         self._command = command
         self._grace_s = grace_s
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -165,6 +185,7 @@ class Runner:
         self._watched = Watched(self.mission, logs, progress)
         self._take_signals()
         self.mission.start()
+        self._client.flush(HEAD_START_S)
         try:
             streams = self._begin(pty)
         except OSError as error:
@@ -239,7 +260,7 @@ class Runner:
         backoff = Backoff()
         while self.mission.is_live and self.mission.action != "cancel":
             try:
-                answer = self._client.api.directive(self.mission.id, HOLD_S, self.mission.action)
+                answer = self._api.directive(self.mission.id, HOLD_S, self.mission.action)
             except ClientError as error:
                 # 404 until its creation has arrived.
                 is_soon = isinstance(error, ServerSaid) and error.status == 404
@@ -288,7 +309,7 @@ class Runner:
         action = directive["action"]
         if action == "cancel":
             self._is_cancelled = True
-            self.mission._confirm_cancel()
+            self.mission.confirm_cancel()
             self._kill_at = time.monotonic() + self._grace_s
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)

@@ -36,7 +36,9 @@ def require_server() -> None:
 @click.option("--data-dir", help="Where the embedded database lies, else MISSION_DASHBOARD_DATA_DIR, else ./data.")
 @click.option("--dsn", help="A PostgreSQL server to use, else POSTGRES_DSN, else an embedded one.")
 def serve(host: str | None, port: str | None, data_dir: str | None, dsn: str | None) -> int:
-    """Start a dashboard, with a database of its own unless another is named. Ctrl-C stops it.
+    """Start a dashboard here.
+
+    It has a database of its own unless another is named; Ctrl-C stops both.
 
     Settings come from the environment and from .env in this folder; README.md lists them.
 
@@ -64,7 +66,9 @@ def serve(host: str | None, port: str | None, data_dir: str | None, dsn: str | N
 def demo(
     context: click.Context, what: str, speed: float, seed: int, url: str | None, key: str | None, as_json: bool
 ) -> int:
-    """Fill a running dashboard with missions to look at: run them, only create them, or print the numbers.
+    """Fill a dashboard with missions to look at.
+
+    `run` plays them, `create` leaves them pending, `stats` prints the numbers.
 
     \b
     Examples:
@@ -101,7 +105,9 @@ def _demo_created(client: MissionClient) -> int:
 @click.option("--key", help="The key sent with each call, else MISSION_DASHBOARD_KEY.")
 @click.pass_context
 def mcp(context: click.Context, url: str | None, key: str | None) -> int:
-    """Serve the dashboard to AI agents as MCP tools, over stdin and stdout.
+    """Serve AI agents over MCP.
+
+    Twelve tools over stdin and stdout.
 
     An MCP host starts this command itself; docs/mcp.md has its configuration.
 
@@ -115,7 +121,7 @@ def mcp(context: click.Context, url: str | None, key: str | None) -> int:
     from mission_dashboard.mcp_server import serve as serve_mcp
 
     before = context.obj
-    connection = make_connection(url or before.get("url"), key or before.get("key"), False)
+    connection = make_connection(url or before["url"], key or before["key"], False)
     serve_mcp(connection.url, connection.key)
     return Exit.OK
 
@@ -126,12 +132,13 @@ def mcp(context: click.Context, url: str | None, key: str | None) -> int:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def reprice(context: click.Context, arguments: tuple[str, ...]) -> int:
-    """Compute costs anew, after prices were set or corrected; its --help says more."""
+    """Compute costs anew with today's prices."""
     require_server()
     from mission_dashboard.reprice import main  # type: ignore[import-not-found, unused-ignore]
 
     before = context.obj
-    given = [*(["--url", before["url"]] if before.get("url") else []), *(["--json"] if before["as_json"] else [])]
+    url = before["url"] or environment.named_url()
+    given = [*(["--url", url] if url else []), *(["--json"] if before["as_json"] else [])]
     try:
         return int(main([*given, *arguments]))
     except SystemExit as end:

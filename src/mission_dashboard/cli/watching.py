@@ -114,7 +114,9 @@ class Watcher:
 def watch(
     connection: Connection, ids: tuple[str, ...], interval: float, rows: int | None, once: bool, **filters: Any
 ) -> int:
-    """Watch missions: a live table on a terminal, else a line for each change. Ctrl-C ends it.
+    """Watch missions live.
+
+    A table on a terminal, else a line for each change; Ctrl-C ends it.
 
     With missions named it ends when they have ended: exit code 0 if all were completed, else 6. With --json each
     change is a JSON document on a line of its own.
