@@ -360,7 +360,7 @@ def test_watch_leaves_the_terminal_as_it_was(dashboard: Dashboard, number: int) 
         else:
             terminal.process.send_signal(number)
 
-        assert terminal.process.wait(60) == 130
+        assert terminal.process.wait(60) == 128 + number
         wait_for(lambda: b"\x1b[?1049l" in terminal.shown)
         wait_for(lambda: terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"))
         assert termios.tcgetattr(terminal.theirs) == terminal.before

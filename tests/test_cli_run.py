@@ -402,7 +402,7 @@ def test_lines_are_read_from_any_pieces() -> None:
     data = "one\r\ntwo \x1b[31mred\x1b[0m\n10%\r20%\rüml\n\n\x1b]0;title\x07last".encode()
     for size in range(1, len(data)):
         heard: list[tuple[str, bool]] = []
-        lines = Lines(lambda line, is_redraw: heard.append((line, is_redraw)))  # noqa: B023
+        lines = Lines(heard.extend)
         for at in range(0, len(data), size):
             lines.feed(data[at : at + size])
         lines.close()
@@ -412,13 +412,13 @@ def test_lines_are_read_from_any_pieces() -> None:
 
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
-    heard: list[str] = []
-    lines = Lines(lambda line, _: heard.append(line))
+    heard: list[tuple[str, bool]] = []
+    lines = Lines(heard.extend)
     for _ in range(200):
         lines.feed(b"x" * 65536)
     lines.close()
 
-    assert [len(line) for line in heard] == [16000]
+    assert [len(line) for line, _ in heard] == [16000]
 
 
 def test_closed_output_reaches_the_program(dashboard: Dashboard, begun: list[Any]) -> None:

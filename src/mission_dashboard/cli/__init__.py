@@ -55,7 +55,7 @@ Examples:
 \b
 Exit codes:
   0 done   1 refused, or something is wrong   2 the command line is wrong   3 no dashboard answers
-  4 no such mission   5 the dashboard is too busy   6 the mission watched did not end well   130 interrupted
+  4 no such mission   5 the dashboard is too busy   6 the mission watched did not end well   130 Ctrl-C   143 SIGTERM
 `run` exits with the program's own code; 125, 126, 127 when the program could not be run.
 
 \b
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_json = "--json" in given[: given.index("--") if "--" in given else None]
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = command.main(given, prog_name="mission-dashboard", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -112,9 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else Exit.OK
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that what was changed on the terminal is put back."""
-    raise KeyboardInterrupt
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End in order, so that what was changed on the terminal is put back."""
+    raise SystemExit(Exit.TERMINATED)
 
 
 def _tell(error: MissionDashboardError | click.ClickException, wants_json: bool) -> int:

@@ -24,6 +24,7 @@ class Exit(IntEnum):
     CANNOT_EXECUTE = 126
     NOT_FOUND = 127
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class Told(MissionDashboardError):

@@ -10,21 +10,21 @@ import re
 import struct
 import termios
 import threading
-from collections import deque
 from collections.abc import Callable
 
 CHUNK = 65_536
 MAX_LINE = 16_000
-KEPT_LINES = 20
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+ENDS = re.compile(r"(\r\n|\n|\r(?=[^\n]))")
 PERCENT = re.compile(r"(?<![\d.,-])(\d{1,3}(?:\.\d+)?) ?%")
 
-Hear = Callable[[str, bool], None]
-"""Takes a line, and whether it is a redraw (ended by a carriage return) rather than a line that stays."""
+Line = tuple[str, bool]
+"""A line, and whether it is a redraw (ended by a carriage return) rather than a line that stays."""
+Hear = Callable[[list[Line]], None]
 
 
 class Lines:
-    """Turns bytes as they come into lines without escape sequences."""
+    """Turns bytes as they come into lines without escape sequences; many are heard at once where many come."""
 
     def __init__(self, hear: Hear) -> None:
         self._hear = hear
@@ -34,21 +34,25 @@ class Lines:
     def feed(self, data: bytes) -> None:
         """Take in what was written."""
         # A line that ends in "\r\n" is no redraw: a carriage return waits for what follows it.
-        text = self._rest + self._decode(data)
-        parts = re.split(r"(\r\n|\n|\r(?=[^\n]))", text)
+        parts = ENDS.split(self._rest + self._decode(data))
         self._rest = parts.pop()[-MAX_LINE:]
-        for line, end in zip(parts[::2], parts[1::2], strict=True):
-            self._tell(line, end == "\r")
+        self._tell([(line, end == "\r") for line, end in zip(parts[::2], parts[1::2], strict=True)])
 
     def close(self) -> None:
         """Take in that nothing more comes."""
-        self._tell(self._rest.rstrip("\r"), False)
+        self._tell([(self._rest.rstrip("\r"), False)])
         self._rest = ""
 
-    def _tell(self, line: str, is_redraw: bool) -> None:
-        plain = ESCAPES.sub("", line).rstrip()
-        if plain.strip():
-            self._hear(plain[:MAX_LINE], is_redraw)
+    def _tell(self, lines: list[Line]) -> None:
+        plain = [(_plain(line), is_redraw) for line, is_redraw in lines]
+        heard = [(line[:MAX_LINE], is_redraw) for line, is_redraw in plain if line]
+        if heard:
+            self._hear(heard)
+
+
+def _plain(line: str) -> str:
+    text = (ESCAPES.sub("", line) if "\x1b" in line else line).rstrip()
+    return text if text.strip() else ""
 
 
 def percent_in(line: str) -> float | None:
@@ -65,7 +69,6 @@ class Stream:
         self._target = target
         self._lines = Lines(hear)
         self._thread = threading.Thread(target=self._copy, name=f"copies-to-{target}", daemon=True)
-        self.last: deque[str] = deque(maxlen=KEPT_LINES)
 
     def start(self) -> None:
         """Begin."""

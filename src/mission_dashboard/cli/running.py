@@ -28,7 +28,7 @@ from mission_dashboard.cli import environment
 from mission_dashboard.cli.connection import Connection, connected
 from mission_dashboard.cli.moves import creation_of, with_creation
 from mission_dashboard.cli.outcomes import Exit
-from mission_dashboard.cli.output import Stream, copy_window_size, open_terminal, percent_in
+from mission_dashboard.cli.output import Line, Stream, copy_window_size, open_terminal, percent_in
 from mission_dashboard.client import MissionClient
 from mission_dashboard.client.calls import Api
 from mission_dashboard.client.errors import ClientError, ServerSaid
@@ -40,6 +40,7 @@ MAX_TITLE = 200
 HOLD_S = 25
 DRAIN_S = 2.0
 LOOK_S = 0.02
+KEPT_LINES = 20
 HEAD_START_S = 0.3
 """What `run` waits for the dashboard to know the mission, so that the program's own reports find it."""
 REPORT_REFUSED = re.compile(r"refused '(log|progress|heartbeat)'")
@@ -74,13 +75,16 @@ class Watched:
     progress: bool
     last_lines: list[str] = field(default_factory=list)
 
-    def hear(self, line: str, is_redraw: bool, level: str) -> None:
-        """Take in a line of output."""
-        if self.logs and not is_redraw:
-            self.mission.log(line, level)
-        percent = percent_in(line) if self.progress else None
-        self.mission.progress(percent, line.strip())
-        self.last_lines = [*self.last_lines[-19:], line]
+    def hear(self, lines: list[Line], level: str) -> None:
+        """Take in lines of output. Of many at once only the last ones tell how far it is."""
+        if self.logs:
+            for line, is_redraw in lines:
+                if not is_redraw:
+                    self.mission.log(line, level)
+        newest = [line for line, _ in lines[-KEPT_LINES:]]
+        percents = [percent for line in newest if (percent := percent_in(line)) is not None] if self.progress else []
+        self.mission.progress(percents[-1] if percents else None, newest[-1].strip())
+        self.last_lines = [*self.last_lines, *newest][-KEPT_LINES:]
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -215,9 +219,9 @@ class Runner:
         finally:
             for descriptor in {out[1], err[1]}:
                 os.close(descriptor)
-        streams = [Stream(out[0], 1, lambda line, is_redraw: self._watched.hear(line, is_redraw, "info"))]
+        streams = [Stream(out[0], 1, lambda lines: self._watched.hear(lines, "info"))]
         if err is not out:
-            streams.append(Stream(err[0], 2, lambda line, is_redraw: self._watched.hear(line, is_redraw, "warning")))
+            streams.append(Stream(err[0], 2, lambda lines: self._watched.hear(lines, "warning")))
         for stream in streams:
             stream.start()
         threading.Thread(target=self._wait, name="waits-for-program", daemon=True).start()
