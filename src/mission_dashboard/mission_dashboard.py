@@ -95,6 +95,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_socketio import SocketIO
 
     from mission_dashboard.web.api import make_api
+    from mission_dashboard.web.compression import compress_answers
     from mission_dashboard.web.costs import make_costs
     from mission_dashboard.web.docs import make_docs
     from mission_dashboard.web.errors import register_errors
@@ -116,6 +117,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.session_interface = NoSessions()
     app.config.update(SECRET_KEY=settings.secret_key, MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
     register_errors(app)
+    compress_answers(app)
     socketio = SocketIO(
         app,
         async_mode=settings.async_mode,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
 
 from mission_dashboard import __version__
+from mission_dashboard.web.compression import compressed_file
 
 YEAR_S = 365 * 24 * 3600
 TEXT_TYPES = ("application/javascript", "application/json", "application/manifest+json", "image/svg+xml")
@@ -59,7 +59,7 @@ def make_pages(app: Flask, static: Path, static_url: str) -> Blueprint:
 
     @lru_cache(maxsize=256)
     def compress(path: str, modified_at: float) -> bytes:
-        return gzip.compress((static / path).read_bytes(), 9, mtime=0)
+        return compressed_file(static, path)
 
     return pages
 
