@@ -34,7 +34,10 @@ Usage = Mapping[str, ModelUsage]
 
 
 def merged(before: Usage | None, said: Usage) -> Usage:
-    """Return the usage after a report: each model it names is replaced; raise `InvalidValue` for too many models or tokens."""
+    """Return the usage after a report: each model it names is replaced.
+
+    Raises `InvalidValue` for too many models or tokens.
+    """
     usage = {**(before or {}), **said}
     if len(usage) > MAX_MODELS:
         raise InvalidValue.of("usage", f"would name {len(usage)} models; a mission keeps at most {MAX_MODELS}.")
