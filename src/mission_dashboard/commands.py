@@ -35,6 +35,8 @@ from mission_dashboard.missions import (
     apply_move,
     retry_of,
 )
+from mission_dashboard.otlp.known import Kept
+from mission_dashboard.records import LogLine, Span
 from mission_dashboard.reports import NewMission
 from mission_dashboard.store import Batch, NewKey, Step
 
@@ -71,6 +73,9 @@ class Stage:
     events: list[tuple[MissionEvent, Mission]] = field(default_factory=list)
     new_keys: list[NewKey] = field(default_factory=list)
     delta: Delta = field(default_factory=Delta)
+    lines: list[LogLine] = field(default_factory=list)
+    spans: dict[tuple[str, str], Span] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
 
     def find(self, mission_id: str) -> Mission | None:
         """Return the mission as it is on this stage."""
@@ -114,7 +119,7 @@ class Stage:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self.events and not self.touched
+        return not (self.events or self.touched or self.lines or self.spans or self.kept)
 
     def batch(self) -> Batch:
         """Return what is to be written, missions in the order of their ids so that two writers cannot deadlock."""
@@ -124,6 +129,9 @@ class Stage:
             keys=self.new_keys,
             delta=self.delta,
             touched=[self.touched[mission_id] for mission_id in sorted(self.touched)],
+            lines=self.lines,
+            spans=[self.spans[key] for key in sorted(self.spans)],
+            kept=sorted(self.kept, key=lambda kept: kept.known.key),
         )
 
 
@@ -139,6 +147,21 @@ class Command(Protocol):
         """The idempotency keys it needs to see."""
 
     def apply(self, stage: Stage) -> Outcome:
+        """Stage the change; raise an error of the domain where it is not allowed, staging nothing."""
+
+
+class Errand(Protocol):
+    """A write that concerns no single mission, so that its answer is none."""
+
+    @property
+    def mission_ids(self) -> Sequence[str]:
+        """The missions it needs to see."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The idempotency keys it needs to see."""
+
+    def apply(self, stage: Stage) -> None:
         """Stage the change; raise an error of the domain where it is not allowed, staging nothing."""
 
 

@@ -34,6 +34,8 @@ class EventType(str, Enum):
     STALLED = "mission_stalled"
     RECOVERED = "mission_recovered"
     BUDGET_WARNING = "mission_budget_warning"
+    ADOPTED = "mission_adopted"
+    USE_COUNTED = "mission_use_counted"
 
 
 EVENT_OF_MOVE: Mapping[Move, EventType] = {

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 from uuid_utils import uuid7
 
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
-from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry, Stage
+from mission_dashboard.commands import Advance, Command, Create, Errand, Outcome, Retry, Stage
 from mission_dashboard.control import DayBudget, Rules, is_expired
 from mission_dashboard.costs import Prices
 from mission_dashboard.cursors import Cursor, parse_cursor
@@ -40,6 +40,7 @@ from mission_dashboard.missions import Mission, Move, Question
 from mission_dashboard.prices import PriceBook
 from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
+from mission_dashboard.records import Recorded, RecordPage, recorded
 from mission_dashboard.reports import (
     CancelReport,
     CompleteReport,
@@ -52,6 +53,7 @@ from mission_dashboard.reports import (
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import Priceable, Store
+from mission_dashboard.tree import Tree
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
@@ -112,8 +114,10 @@ class MissionTracker:
         self._percentiles: tuple[float, float] | None = None
         self._changes = Publisher()
         self._states = Publisher()
+        self._records = Publisher()
         self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]))
         self._closed = threading.Event()
+        self._more_chores: list[Callable[[], None]] = []
 
     @classmethod
     def connect(cls, dsn: str, rules: Rules | None = None, prices: Prices | None = None) -> MissionTracker:
@@ -130,6 +134,7 @@ class MissionTracker:
         self._load_memory()
         self._changes.start()
         self._states.start()
+        self._records.start()
         self._writer.start()
         threading.Thread(target=self._do_chores, name="mission-chores", daemon=True).start()
 
@@ -139,6 +144,7 @@ class MissionTracker:
         self._writer.close(CLOSE_TIMEOUT_S)
         self._changes.close(CLOSE_TIMEOUT_S)
         self._states.close(CLOSE_TIMEOUT_S)
+        self._records.close(CLOSE_TIMEOUT_S)
         self._store.close()
 
     def __enter__(self) -> MissionTracker:
@@ -199,6 +205,12 @@ class MissionTracker:
             for mission_id in command.mission_ids:
                 require_storable(mission_id)
         return self._writer.submit(commands, answer_at_commit=self._changes.is_current_thread)
+
+    def run_errand(self, errand: Errand) -> None:
+        """Commit a write that concerns no single mission; raise its error, `QueueFull` or `StoreUnavailable`."""
+        (answer,) = self.execute_together([cast(Command, errand)])
+        if isinstance(answer, MissionDashboardError):
+            raise answer
 
     # Daily budgets.
 
@@ -331,6 +343,29 @@ class MissionTracker:
         self._require_up()
         return self._store.events(mission.id, after, limit)
 
+    def logs(self, mission_id: str, after: str | None = None, limit: int = 200, last: int | None = None) -> RecordPage:
+        """Return a mission's log after a cursor, oldest first; with ``last`` that many of its newest lines."""
+        mission = self.get(mission_id)
+        self._require_up()
+        if last is not None:
+            return self._store.last_logs(mission.id, last)
+        return self._store.logs(mission.id, after, limit)
+
+    def spans(self, mission_id: str, after: str | None = None, limit: int = 200) -> RecordPage:
+        """Return a mission's spans after a cursor, in the order of their last change."""
+        mission = self.get(mission_id)
+        self._require_up()
+        return self._store.spans(mission.id, after, limit)
+
+    def tree(self, mission_id: str) -> Tree:
+        """Return a mission and all below it with what they used; raise `MissionNotFound`."""
+        require_storable(mission_id)
+        self._require_up()
+        tree = self._store.tree(mission_id)
+        if not tree.nodes:
+            raise MissionNotFound(mission_id)
+        return tree
+
     def question(self, mission_id: str, question_id: str) -> Question:
         """Return a question of a mission, open or not; raise `QuestionNotFound`. One whose time is over is closed."""
         mission = self.get(mission_id)
@@ -378,9 +413,23 @@ class MissionTracker:
         """
         return self._changes.subscribe(subscriber)
 
+    def subscribe_records(self, subscriber: Callable[[Sequence[Recorded]], None]) -> Callable[[], None]:
+        """Call ``subscriber`` with the log lines and spans of every committed batch, by mission."""
+        return self._records.subscribe(subscriber)
+
     def subscribe_state(self, subscriber: Callable[[Sequence[bool]], None]) -> Callable[[], None]:
         """Call ``subscriber`` whenever the store goes away (false) or comes back (true)."""
         return self._states.subscribe(subscriber)
+
+    @property
+    def store(self) -> Store:
+        """Where missions are kept, for reading."""
+        return self._store
+
+    @property
+    def now(self) -> datetime:
+        """The time of day, as the tracker's clock has it."""
+        return self._clock()
 
     @property
     def is_up(self) -> bool:
@@ -467,12 +516,13 @@ class MissionTracker:
                 pending.resolve(its_answers)
         cursor = self._cursor()
         self._changes.publish([Change(event, mission, cursor) for event, mission in stage.events], answer)
+        if stage.lines or stage.spans:
+            self._records.publish(recorded(stage.lines, stage.spans.values(), cursor))
 
     def _probe(self, was_up: bool) -> None:
         """Ask whether the store answers; after an outage, learn what it holds that memory does not."""
-        if was_up:
-            self._store.ping()
-        else:
+        self._store.ping()
+        if not was_up:
             self._catch_up()
 
     def _catch_up(self) -> None:
@@ -524,6 +574,8 @@ class MissionTracker:
                 continue
             try:
                 self.look_after()
+                for chore in self._more_chores:
+                    chore()
                 if time.monotonic() >= next_measure:
                     next_measure = time.monotonic() + MEASURE_INTERVAL_S
                     self._measure_durations()
@@ -534,6 +586,10 @@ class MissionTracker:
                 logger.warning("chores wait for the database: %s", error)
             except Exception:  # the top of a thread: the next round may go well
                 logger.exception("a chore failed")
+
+    def add_chore(self, chore: Callable[[], None]) -> None:
+        """Call ``chore`` each second while the store is there."""
+        self._more_chores.append(chore)
 
     def look_after(self) -> None:
         """Do what time brings: flag silent missions, enforce time budgets, close questions, tell unheard cancels."""

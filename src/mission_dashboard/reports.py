@@ -39,7 +39,8 @@ MAX_OPTIONS = 20
 MAX_TIMEOUT_S = 30 * 24 * 3600.0
 
 
-def _storable_text(text: str) -> str:
+def storable_text(text: str) -> str:
+    """Refuse what PostgreSQL's text cannot hold."""
     if "\x00" in text:
         raise ValueError("must not contain the NUL character")
     try:
@@ -55,13 +56,13 @@ def _filled_text(text: str) -> str:
     return text
 
 
-def _storable_json(value: Any) -> Any:
+def storable_json(value: Any) -> Any:
     """Refuse what PostgreSQL's jsonb or a JSON reader cannot hold."""
     waiting: list[tuple[Any, int]] = [(value, 1)]
     while waiting:
         item, depth = waiting.pop()
         if isinstance(item, str):
-            _storable_text(item)
+            storable_text(item)
         elif isinstance(item, bool) or item is None:
             continue
         elif isinstance(item, int):
@@ -76,7 +77,7 @@ def _storable_json(value: Any) -> Any:
             for key, inner in item.items():
                 if not isinstance(key, str):
                     raise ValueError("has a key that is not text")
-                _storable_text(key)
+                storable_text(key)
                 waiting.append((inner, depth + 1))
         elif isinstance(item, (list, tuple)):
             waiting.extend((inner, depth + 1) for inner in item)
@@ -96,13 +97,13 @@ def _is_larger(value: Any, limit: int) -> bool:
 def _fitting_result(value: Any) -> Any:
     if _is_larger(value, MAX_RESULT_BYTES):
         raise ValueError(f"must not be larger than {MAX_RESULT_BYTES:,} bytes as JSON; store it elsewhere and link it")
-    return _storable_json(value)
+    return storable_json(value)
 
 
 def _fitting_metadata(value: Any) -> Any:
     if _is_larger(value, MAX_METADATA_BYTES):
         raise ValueError(f"must not be larger than {MAX_METADATA_BYTES:,} bytes as JSON")
-    _storable_json(value)
+    storable_json(value)
     kind = value.get("type")
     if kind is not None and (not isinstance(kind, str) or not 0 < len(kind) <= MAX_NAME):
         raise ValueError(f"has a 'type' that is not a text of 1 to {MAX_NAME} characters")
@@ -127,19 +128,19 @@ def _canonical_uuid(text: str) -> str:
 
 
 Uuid = Annotated[str, Field(min_length=32, max_length=45), AfterValidator(_canonical_uuid)]
-MissionId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable_text)]
+MissionId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable_text)]
 Title = Annotated[
-    str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_storable_text), AfterValidator(_filled_text)
+    str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(storable_text), AfterValidator(_filled_text)
 ]
-Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), AfterValidator(_storable_text)]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_storable_text)]
-Step = Annotated[str, Field(max_length=MAX_STEP), AfterValidator(_storable_text)]
-ErrorText = Annotated[str, Field(max_length=MAX_ERROR), AfterValidator(_storable_text)]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), AfterValidator(storable_text)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(storable_text)]
+Step = Annotated[str, Field(max_length=MAX_STEP), AfterValidator(storable_text)]
+ErrorText = Annotated[str, Field(max_length=MAX_ERROR), AfterValidator(storable_text)]
 Question = Annotated[
-    str, Field(min_length=1, max_length=MAX_QUESTION), AfterValidator(_storable_text), AfterValidator(_filled_text)
+    str, Field(min_length=1, max_length=MAX_QUESTION), AfterValidator(storable_text), AfterValidator(_filled_text)
 ]
 Option = Annotated[
-    str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_storable_text), AfterValidator(_filled_text)
+    str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(storable_text), AfterValidator(_filled_text)
 ]
 Progress = Annotated[float, Field(ge=0, le=100)]
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
@@ -347,7 +348,7 @@ class AnswerReport(Said):
 
     question_id: Annotated[str, Field(min_length=1, max_length=45)] = Field(description="which question")
     answer: Annotated[
-        str, Field(min_length=1, max_length=MAX_ANSWER), AfterValidator(_storable_text), AfterValidator(_filled_text)
+        str, Field(min_length=1, max_length=MAX_ANSWER), AfterValidator(storable_text), AfterValidator(_filled_text)
     ]
     by: Name | None = Field(None, description="who answers")
 

@@ -34,7 +34,7 @@ Usage = Mapping[str, ModelUsage]
 
 
 def merged(before: Usage | None, said: Usage) -> Usage:
-    """Return the usage after a report: each model it names is replaced.
+    """Return the usage after a report, which replaces each model it names.
 
     Raises `InvalidValue` for too many models or tokens.
     """

@@ -14,7 +14,9 @@ from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.metrics import Metrics, Point, Spent
 from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
+from mission_dashboard.records import LogLine, Span
 from mission_dashboard.spend import Spend, SpendKey
+from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, Use
 
 OPTIONS = orjson.OPT_UTC_Z
 
@@ -159,6 +161,45 @@ def update(change: Change) -> dict[str, Any]:
         "cursor": change.cursor,
         "timestamp": change.event.at,
     }
+
+
+def lines(values: Sequence[LogLine]) -> list[dict[str, Any]]:
+    """Return lines of a mission's log."""
+    return [{"id": line.id, "at": line.at, "level": line.level, "message": line.message} for line in values]
+
+
+def spans(values: Sequence[Span]) -> list[dict[str, Any]]:
+    """Return spans of a mission."""
+    return [
+        {
+            "id": span.id,
+            "parent_id": span.parent_id,
+            "name": span.name,
+            "kind": span.kind,
+            "started_at": span.started_at,
+            "ended_at": span.ended_at,
+            "model": span.model,
+            "usage": span.usage,
+            "cost": span.cost,
+            "error": span.error,
+            "attributes": span.attributes or {},
+        }
+        for span in values
+    ]
+
+
+def tree(value: Tree) -> dict[str, Any]:
+    """Return a mission and all below it."""
+    return {
+        "nodes": [{**asdict(node), "own": _use(node.own), "total": _use(node.total)} for node in value.nodes],
+        "truncated": value.truncated,
+        "node_limit": MAX_TREE_NODES,
+        "depth_limit": MAX_TREE_DEPTH,
+    }
+
+
+def _use(value: Use) -> dict[str, Any]:
+    return {**asdict(value), "cost": float(value.cost)}
 
 
 def snapshot(value: Snapshot) -> dict[str, Any]:

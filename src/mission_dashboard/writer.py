@@ -31,16 +31,22 @@ AWAY = "The database is away; nothing was written. Try again shortly."
 UNKNOWN = "The database went away during the write: it may or may not be written. Read the mission, then try again."
 
 
+def weight_of(command: Command) -> int:
+    """Return how many ordinary commands a command weighs: log lines and spans come by the hundred."""
+    return int(getattr(command, "weight", 1))
+
+
 class Pending:
     """Commands on their way that are committed together, and later their answers, one each.
 
     A bare lock is the latch: cheaper than an Event, and green.
     """
 
-    __slots__ = ("_answers", "_latch", "answer_at_commit", "commands", "queued_at")
+    __slots__ = ("_answers", "_latch", "answer_at_commit", "commands", "queued_at", "weight")
 
     def __init__(self, commands: Sequence[Command], answer_at_commit: bool) -> None:
         self.commands = commands
+        self.weight = sum(map(weight_of, commands))
         self.answer_at_commit = answer_at_commit
         self.queued_at = time.monotonic()
         self._latch = threading.Lock()
@@ -125,7 +131,7 @@ class Writer:
             if self._depth >= self._queue_limit:
                 raise QueueFull("Too many writes are waiting. Try again shortly.")
             self._queue.append(pending)
-            self._depth += len(commands)
+            self._depth += pending.weight
             self._wake.notify()
         answers = pending.wait(ANSWER_TIMEOUT_S)
         return self._give_up(pending) if answers is None else answers
@@ -140,7 +146,7 @@ class Writer:
         with self._wake:
             if pending in self._queue:
                 self._queue.remove(pending)
-                self._depth -= len(pending.commands)
+                self._depth -= pending.weight
                 raise StoreUnavailable("Too many writes wait; nothing was written. Try again shortly.")
         # It was taken, and perhaps answered while we came here.
         answers = pending.wait(0)
@@ -183,7 +189,7 @@ class Writer:
         taken = 0
         while self._queue and taken < BATCH_LIMIT:
             pending = self._queue.popleft()
-            taken += len(pending.commands)
+            taken += pending.weight
             batch.append(pending)
         self._depth -= taken
         return batch

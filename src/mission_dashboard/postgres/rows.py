@@ -91,7 +91,7 @@ WRITTEN_AT_EACH_MOVE = (
     "stalled_reason",
     "finish_digest",
 )
-SELDOM_WRITTEN = ("result", "metadata", "budget_state", "control", "receipt", "question")
+SELDOM_WRITTEN = ("parent_id", "result", "metadata", "budget_state", "control", "receipt", "question")
 _moving = attrgetter(*WRITTEN_AT_EACH_MOVE)
 _seldom = attrgetter(*SELDOM_WRITTEN)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mission_dashboard.errors import StoreUnavailable, VersionConflict, WriteRef
 from mission_dashboard.events import MissionEvent
 from mission_dashboard.metrics import Facet, Metrics, Point, Spent, Totals
 from mission_dashboard.missions import Mission, Question
+from mission_dashboard.otlp.known import Key, Known, Use
 from mission_dashboard.postgres.connections import (
     LOST,
     SLOW_STATEMENT_TIMEOUT_S,
@@ -30,6 +31,7 @@ from mission_dashboard.postgres.connections import (
     patience,
 )
 from mission_dashboard.postgres.migrate import migrate
+from mission_dashboard.postgres.record_rows import kept_row, key_rows, line_of, node_of, record_page, span_of
 from mission_dashboard.postgres.rows import (
     COLUMNS,
     as_json,
@@ -44,8 +46,10 @@ from mission_dashboard.postgres.rows import (
     touched_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
+from mission_dashboard.records import Place, RecordPage, parse_place
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.store import Batch, Priceable, StoredKey
+from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +71,17 @@ BATCH_PARAMETERS = {
     "days": "json",
     "keys": "json",
     "touched": "json",
+    "lines": "json",
+    "spans": "json",
+    "kept": "json",
     "shard": "smallint",
 }
+OTHER_WAS_FIRST = (
+    psycopg2.errors.SerializationFailure,
+    psycopg2.errors.UniqueViolation,
+    # Two writers waited for each other, and this one was chosen to give way.
+    psycopg2.errors.DeadlockDetected,
+)
 MAX_SEARCH_WORDS = 6
 SEARCH_TIMEOUT_S = 10.0
 """For what no index serves: a search with short words, an order by cost, over a million missions."""
@@ -137,17 +150,21 @@ class PostgresStore:
         with _lost_means_unavailable(self._drop_writer):
             try:
                 return int(fetch(connection, self._execute_write, self._parameters(batch))[0][0])
-            except psycopg2.errors.SerializationFailure as error:
+            except OTHER_WAS_FIRST as error:
                 raise VersionConflict(str(error)) from error
-            except psycopg2.errors.UniqueViolation as error:
-                raise VersionConflict(str(error)) from error
+            except psycopg2.errors.ReadOnlySqlTransaction as error:
+                self._drop_writer()  # the next connection may lead to a server that writes
+                raise StoreUnavailable("The database is read-only. Nothing was written; try again later.") from error
             except (psycopg2.DataError, psycopg2.IntegrityError) as error:
                 raise WriteRefused("The database refused the values.") from error
 
     def ping(self) -> None:
-        """Ask the server for a sign of life, on the connection that writes."""
+        """Ask the server for a sign of life, on the connection that writes; raise `StoreUnavailable` for none."""
         with _lost_means_unavailable(self._drop_writer):
-            fetch(self._writing(), "SELECT 1")
+            ((read_only,),) = fetch(self._writing(), "SELECT current_setting('transaction_read_only')")
+        if read_only == "on":
+            self._drop_writer()
+            raise StoreUnavailable("The database is read-only. Try again later.")
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
         moved = [(step.before, step.after) for step in batch.steps if step.before is not None]
@@ -158,6 +175,9 @@ class PostgresStore:
             "events": batch.events,
             "keys": batch.keys,
             "touched": [touched_row(mission) for mission in batch.touched],
+            "lines": batch.lines,
+            "spans": batch.spans,
+            "kept": [kept_row(kept) for kept in batch.kept],
             **delta_rows(batch.delta),
         }
         return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
@@ -245,6 +265,63 @@ class PostgresStore:
         """Return the last that was heard of an earlier question."""
         rows = self._fetch("question_row", mission_id=mission_id, question_id=question_id)
         return question_of(rows[0][0]) if rows else None
+
+    def logs(self, mission_id: str, after: str | None, limit: int) -> RecordPage:
+        """Return a mission's log from a cursor on, or from its beginning."""
+        place = parse_place(after, self.database)
+        return record_page(self._records("log_rows", mission_id, place, limit), line_of, place, limit)
+
+    def last_logs(self, mission_id: str, count: int) -> RecordPage:
+        """Return the last lines of a mission's log."""
+        rows = self._fetch("last_log_rows", mission_id=mission_id, limit=count)
+        # Rows come again from where others may still commit, but not those before the newest ones.
+        start = Place(self.database, rows[0][-1] if rows else 0)
+        return replace(record_page(rows, line_of, start, count), more=False)
+
+    def spans(self, mission_id: str, after: str | None, limit: int) -> RecordPage:
+        """Return a mission's spans from a cursor on, or from the beginning, in the order of their last change."""
+        place = parse_place(after, self.database)
+        return record_page(self._records("span_rows", mission_id, place, limit), span_of, place, limit)
+
+    def _records(self, query: str, mission_id: str, place: Place, limit: int) -> list[tuple[Any, ...]]:
+        parameters = {"transaction": place.transaction, "number": place.number, "limit": limit}
+        return self._fetch(query, mission_id=mission_id, **parameters)
+
+    def tree(self, mission_id: str) -> Tree:
+        """Return a mission and all below it; no nodes where there is no such mission."""
+        parameters = {"mission_id": mission_id, "depth_limit": MAX_TREE_DEPTH, "limit": MAX_TREE_NODES + 1}
+        return roll_up([node_of(row) for row in self._fetch("tree_rows", **parameters)])
+
+    # Spans of traces whose missions are being found.
+
+    def known_spans(self, keys: Sequence[Key], trace_ids: Sequence[str]) -> dict[Key, Known]:
+        """Return what is known of these spans, of all in these traces that are open, and of the parents of those."""
+        rows = self._fetch("known_span_rows", keys=key_rows(keys), trace_ids=list(trace_ids))
+        return {known.key: known for known in (Known(*row) for row in rows)}
+
+    def kept_spans(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
+        """Return those of these spans that wait for their mission, as they were kept."""
+        return {(row[0], row[1]): row[2] for row in self._fetch("kept_span_rows", keys=key_rows(keys))}
+
+    def span_uses(self, mission_ids: Sequence[str]) -> list[Use]:
+        """Return what the spans of these missions used, by mission and model."""
+        return [Use(*row) for row in self._fetch("span_use_rows", mission_ids=list(mission_ids))]
+
+    def ancestors(self, mission_ids: Sequence[str]) -> list[str]:
+        """Return these missions and all above them."""
+        return [row[0] for row in self._fetch("ancestor_rows", mission_ids=list(mission_ids))]
+
+    def open_traces(self, at: datetime, limit: int) -> list[str]:
+        """Return traces in which something should be looked at again."""
+        return [row[0] for row in self._fetch("open_trace_rows", at=at, limit=limit)]
+
+    def waiting_spans(self) -> int:
+        """Count the spans that wait."""
+        return int(self._fetch("waiting_span_count")[0][0])
+
+    def forget_known_spans(self, before: datetime) -> None:
+        """Forget the spans of traces that came before a moment and are settled."""
+        self._fetch("forget_known_spans", before=before)
 
     def totals(self) -> Totals:
         """Return the totals over all missions."""
@@ -372,6 +449,7 @@ def _filter_parameters(filters: Filters) -> dict[str, Any]:
         "agent_type": list(filters.agent_type) or None,
         "model_used": list(filters.model_used) or None,
         "id_prefix": f"{_literal_pattern(prefix)}%" if prefix else None,
+        "needs": list(filters.needs) or None,
         "parent_id": filters.parent_id,
         "created_after": filters.created_after,
         "created_before": filters.created_before,

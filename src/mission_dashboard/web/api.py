@@ -19,7 +19,7 @@ from mission_dashboard.reports import MAX_NAME, DayBudgetSaid, NewMission, under
 from mission_dashboard.steering import Deliver
 from mission_dashboard.web import inputs
 from mission_dashboard.web.answers import answer, etag
-from mission_dashboard.web.operations import OPERATIONS, mission_answer, run_batch
+from mission_dashboard.web.operations import ADDRESSES, OPERATIONS, mission_answer, run_batch
 from mission_dashboard.web.waiting import Waiting
 
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
@@ -42,9 +42,12 @@ def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blue
     route("POST", "/missions", "create_mission", views.create, limit)
     route("GET", "/missions/<mission_id>", "get_mission", views.get, limit)
     route("GET", "/missions/<mission_id>/events", "list_events", views.events, limit)
-    for name, operation in OPERATIONS.items():
-        limited = report_limit if operation.is_report else limit
-        route("POST", f"/missions/<mission_id>/{name}", f"{name}_mission", partial(views.operate, name), limited)
+    for path, name in ADDRESSES.items():
+        limited = report_limit if OPERATIONS[name].is_report else limit
+        route("POST", f"/missions/<mission_id>/{path}", f"{name}_mission", partial(views.operate, name), limited)
+    route("GET", "/missions/<mission_id>/logs", "list_logs", views.logs, limit)
+    route("GET", "/missions/<mission_id>/spans", "list_spans", views.spans, limit)
+    route("GET", "/missions/<mission_id>/tree", "get_tree", views.tree, limit)
     route("POST", "/missions/batch", "batch", views.batch, report_limit)
     route("GET", "/missions/<mission_id>/directive", "get_directive", views.directive, report_limit)
     route("GET", "/missions/<mission_id>/questions/<question_id>", "get_question", views.question, report_limit)
@@ -141,6 +144,20 @@ class _Views:
             self._waiting.wait(mission_id, lambda mission: not _waits_for(mission, question_id), min(wait_s, left_s))
             question = self._tracker.question(mission_id, question_id)
         return answer({"question": question})
+
+    def logs(self, mission_id: str) -> Response:
+        after, limit, last = inputs.records_page("last")
+        page = self._tracker.logs(mission_id, after, limit, last)
+        return answer({"lines": wire.lines(page.records), "cursor": page.cursor, "more": page.more})
+
+    def spans(self, mission_id: str) -> Response:
+        after, limit, _ = inputs.records_page()
+        page = self._tracker.spans(mission_id, after, limit)
+        return answer({"spans": wire.spans(page.records), "cursor": page.cursor, "more": page.more})
+
+    def tree(self, mission_id: str) -> Response:
+        inputs.no_query()
+        return answer(wire.tree(self._tracker.tree(mission_id)))
 
     def budgets(self) -> Response:
         inputs.no_query()

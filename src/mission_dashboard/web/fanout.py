@@ -96,11 +96,13 @@ class Fanout:
     def _has_viewers(self) -> bool:
         return NAMESPACE in self._server.manager.rooms
 
-    def send(self, messages: Sequence[Message]) -> int:
-        """Send the messages to every viewer, in order; return how many viewers there were."""
+    def send(self, messages: Sequence[Message], room: str | None = None) -> int:
+        """Send the messages to every viewer (of a room), in order; return how many viewers there were."""
         if not messages or not self._has_viewers:
             return 0
-        viewers = [eio_sid for _, eio_sid in self._server.manager.get_participants(NAMESPACE, None)]
+        viewers = [eio_sid for _, eio_sid in self._server.manager.get_participants(NAMESPACE, room)]
+        if not viewers:
+            return 0
         texts = [encoded(message) for message in messages]
         singles = [_packet(text) for text in texts]
         bundled = [_packet(Bundle.of(texts))] if self._bundles else singles

@@ -20,11 +20,14 @@ from mission_dashboard.queries import (
     DEFAULT_LIMIT,
     MAX_HISTORY_MINUTES,
     MAX_LIMIT,
+    NEEDS,
     SORTS,
     Filters,
     Query,
     parse_page_cursor,
 )
+from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
+from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
 from mission_dashboard.reports import MAX_NAME
 
 MAX_BODY_BYTES = 10_000_000
@@ -188,6 +191,7 @@ LIST_PARAMETERS = (
     "type",
     "agent_type",
     "model_used",
+    "needs",
     "q",
     "parent_id",
     "created_after",
@@ -208,6 +212,7 @@ def list_query() -> tuple[Query, bool]:
         type=arguments.many("type"),
         agent_type=arguments.many("agent_type"),
         model_used=arguments.many("model_used"),
+        needs=arguments.many("needs", tuple(NEEDS)),
         q=_search(arguments),
         parent_id=arguments.text("parent_id", 255),
         created_after=arguments.time("created_after"),
@@ -259,6 +264,18 @@ def events_page() -> tuple[int, int]:
     limit = arguments.number("limit", 200, 1, MAX_EVENTS)
     arguments.check()
     return after, limit
+
+
+def records_page(*more: str) -> tuple[str | None, int, int | None]:
+    """Return after which cursor log lines or spans are asked for, how many, and whether the last ones are."""
+    arguments = _Arguments(request.args, ("after", "limit", *more))
+    after = arguments.text("after", MAX_NAME)
+    limit = arguments.number("limit", DEFAULT_RECORDS, 1, MAX_RECORDS_READ)
+    last = arguments.number("last", 0, 1, MAX_RECORDS_READ) if "last" in request.args else None
+    if after is not None and last is not None:
+        arguments.wrong("last", "cannot be given together with after.")
+    arguments.check()
+    return after, limit, last
 
 
 def waiting(*more: str) -> tuple[float, Mapping[str, str]]:

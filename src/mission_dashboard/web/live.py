@@ -20,6 +20,7 @@ from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.web.fanout import Fanout, Message
+from mission_dashboard.web.rooms import Rooms
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Live:
     def __init__(self, socketio: SocketIO, tracker: MissionTracker) -> None:
         self._tracker = tracker
         self._fanout = Fanout(socketio)
+        self._rooms = Rooms(socketio, tracker, self._fanout)
         self._gatherer = Gatherer()
         self._notices: list[Message] = []
         self._wake = threading.Condition()
@@ -91,10 +93,12 @@ class Live:
         """Begin to send what the tracker tells."""
         self._tracker.subscribe(self._on_changes)
         self._tracker.subscribe_state(self._on_state)
+        self._rooms.start()
         threading.Thread(target=self._run, name="live-sender", daemon=True).start()
 
     def close(self) -> None:
         """Stop sending."""
+        self._rooms.close()
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -179,6 +183,7 @@ class Live:
 
     def _on_disconnect(self, *_: object) -> None:
         self._asked_at.pop(self._sid, None)
+        self._rooms.forget(self._sid)
 
     def _on_request_update(self, said: object = None, *rest: object) -> dict[str, Any]:
         problem = _request_problem(said, rest) or self._too_often()

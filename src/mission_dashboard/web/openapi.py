@@ -15,7 +15,10 @@ from pydantic.json_schema import models_json_schema
 from mission_dashboard import __version__
 from mission_dashboard.metrics import FACETS
 from mission_dashboard.missions import Cause, QuestionState
-from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, SORTS
+from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, NEEDS, SORTS
+from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
+from mission_dashboard.records import LEVELS, LogsSaid, SpansSaid
+from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
 from mission_dashboard.reports import (
     AcknowledgeReport,
     AnswerReport,
@@ -196,6 +199,44 @@ PROBLEM: Schema = {
 }
 
 
+LINE: Schema = {
+    "id": {"type": "string"},
+    "at": TIME,
+    "level": {"enum": list(LEVELS)},
+    "message": {"type": "string"},
+}
+SPAN: Schema = {
+    "id": {"type": "string"},
+    "parent_id": _nullable("string", "the span around it"),
+    "name": {"type": "string"},
+    "kind": {"type": "string", "description": "for example agent, inference, tool, retrieval, step"},
+    "started_at": TIME,
+    "ended_at": _nullable("string", "null while it runs", format="date-time"),
+    "model": _nullable("string"),
+    "usage": {"oneOf": [_ref("SpanUsageSaid"), {"type": "null"}]},
+    "cost": _nullable("number", "US dollars"),
+    "error": _nullable("string"),
+    "attributes": {"type": "object"},
+}
+NODE: Schema = {
+    "id": {"type": "string"},
+    "parent_id": _nullable("string"),
+    "depth": COUNT,
+    "title": {"type": "string"},
+    "status": {"enum": list(STATUSES)},
+    "agent_type": _nullable("string"),
+    "model_used": _nullable("string"),
+    "progress": {"type": "number"},
+    "created_at": TIME,
+    "started_at": _nullable("string", format="date-time"),
+    "completed_at": _nullable("string", format="date-time"),
+    "duration": _nullable("number", "seconds"),
+    "own": {**_ref("Use"), "description": "what it used itself"},
+    "total": {**_ref("Use"), "description": "own, and the totals of its parts"},
+}
+USE: Schema = {**dict.fromkeys(("tokens", "input_tokens", "output_tokens"), COUNT), "cost": {"type": "number"}}
+
+
 def _object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
     return {
         "type": "object",
@@ -210,6 +251,13 @@ def _list_of(name: str) -> Schema:
 
 NEXT: Schema = _nullable("string", "where the next page begins")
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": COUNT}}
+READ_ON: Schema = {
+    "cursor": {
+        "type": "string",
+        "description": "where to read on; some of the newest may come again, with the same id",
+    },
+    "more": {"type": "boolean", "description": "there is more already"},
+}
 SCHEMAS: Schema = {
     "Mission": _object(MISSION),
     "Metrics": _object(METRICS),
@@ -320,6 +368,21 @@ SCHEMAS: Schema = {
     "MetricsNow": _object({"metrics": _ref("Metrics"), "timestamp": TIME}),
     "History": _object({"points": _list_of("Point"), "timestamp": TIME}),
     "Events": _object({"events": _list_of("Event"), "next_cursor": NEXT, "timestamp": TIME}),
+    "Line": _object(LINE),
+    "Span": _object(SPAN),
+    "Use": _object(USE),
+    "Node": _object(NODE),
+    "Logs": _object({"lines": _list_of("Line"), **READ_ON, "timestamp": TIME}),
+    "Spans": _object({"spans": _list_of("Span"), **READ_ON, "timestamp": TIME}),
+    "Tree": _object(
+        {
+            "nodes": {**_list_of("Node"), "description": "depth first, parents before their parts"},
+            "truncated": {"type": "boolean", "description": "a limit left some out, also of the totals"},
+            "node_limit": COUNT,
+            "depth_limit": COUNT,
+            "timestamp": TIME,
+        }
+    ),
     "Health": {
         "type": "object",
         "properties": {"status": {"type": "string"}, "timestamp": TIME},
@@ -359,14 +422,16 @@ def _repeatable(name: str, values: tuple[str, ...] = ()) -> Schema:
     return _parameter(name, {"type": "array", "items": items}, "repeatable: any of these")
 
 
-def _whole(least: int, most: int, default: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+def _whole(least: int, most: int, default: int | None = None) -> Schema:
+    kind: Schema = {"type": "integer", "minimum": least, "maximum": most}
+    return kind if default is None else {**kind, "default": default}
 
 
 PAGE_QUERY = (
     _repeatable("status", STATUSES),
     _repeatable("priority", PRIORITIES),
     *(_repeatable(name) for name in FACETS if name not in ("status", "priority")),
+    _repeatable("needs", tuple(NEEDS)),
     _parameter("q", {"type": "string", "maxLength": 200}, "words that title, description, agent, model or id have"),
     _parameter("parent_id", {"type": "string", "minLength": 1, "maxLength": 255}),
     _parameter("created_after", {"type": "string", "format": "date-time"}),
@@ -380,6 +445,10 @@ WRITES = (400, 413, 415, 422, 429, 503)
 MOVES = (*WRITES, 404, 409, 412)
 WAIT = _parameter("wait", _whole(0, MAX_WAIT_S, 0), "for how many seconds to wait for news")
 MISSION_PATH = "/api/missions/{mission_id}"
+RECORDS_QUERY = (
+    _parameter("after", {"type": "string"}, "the cursor of an earlier answer"),
+    _parameter("limit", _whole(1, MAX_RECORDS_READ, DEFAULT_RECORDS)),
+)
 
 ENDPOINTS = (
     Endpoint("GET", "/api/missions", "Find missions", "MissionPage", query=PAGE_QUERY, errors=(422, 429, 503)),
@@ -399,7 +468,7 @@ ENDPOINTS = (
     *(
         Endpoint(
             "POST",
-            f"{MISSION_PATH}/{name}",
+            f"{MISSION_PATH}/{operation.path or name}",
             operation.summary,
             "CreatedMission" if operation.status == 201 else "OneMission",
             operation.says,
@@ -408,6 +477,16 @@ ENDPOINTS = (
         )
         for name, operation in OPERATIONS.items()
     ),
+    Endpoint(
+        "GET",
+        f"{MISSION_PATH}/logs",
+        "Its log",
+        "Logs",
+        query=(*RECORDS_QUERY, _parameter("last", _whole(1, MAX_RECORDS_READ), "the newest lines instead")),
+        errors=(404, 422, 429, 503),
+    ),
+    Endpoint("GET", f"{MISSION_PATH}/spans", "Its spans", "Spans", query=RECORDS_QUERY, errors=(404, 422, 429, 503)),
+    Endpoint("GET", f"{MISSION_PATH}/tree", "It and all below it", "Tree", errors=(404, 422, 429, 503)),
     Endpoint("POST", "/api/missions/batch", "Many writes, one commit", "BatchDone", BatchSaid, errors=WRITES),
     Endpoint(
         "GET",
@@ -452,7 +531,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),
 )
 
-NEEDING_A_BODY = (NewMission, BatchSaid, AcknowledgeReport, AskReport, AnswerReport, DayBudgetSaid)
+NEEDING_A_BODY = (NewMission, BatchSaid, LogsSaid, SpansSaid, AcknowledgeReport, AskReport, AnswerReport, DayBudgetSaid)
 ERROR_NAMES = {
     400: "Malformed JSON or header",
     404: "Unknown mission",

@@ -13,6 +13,8 @@ from mission_dashboard.control import CONTINUE, directive_of
 from mission_dashboard.errors import InvalidValue, MissionDashboardError
 from mission_dashboard.mission_tracker import MissionTracker, require_storable
 from mission_dashboard.missions import Mission, Move
+from mission_dashboard.recording import AddLines, PutSpans
+from mission_dashboard.records import LogsSaid, SpansSaid
 from mission_dashboard.reports import (
     AcknowledgeReport,
     AnswerReport,
@@ -52,6 +54,8 @@ class Operation:
     is_report: bool = False
     """Whether agents call it all the time, and it counts against the limit for reports."""
     status: int = 200
+    path: str | None = None
+    """The last part of its address, where that is not its name."""
 
 
 def _move(move: Move) -> Build:
@@ -75,8 +79,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "heartbeat": Operation(HeartbeatReport, Heartbeat, "Heartbeat heard", "The agent lives", True),
     "ask": Operation(AskReport, Ask, "Question asked", "The agent asks a person", True),
     "answer": Operation(AnswerReport, AnswerQuestion, "Question answered", "A person answers its question"),
+    "log": Operation(LogsSaid, AddLines, "Lines logged", "Add to its log", True, path="logs"),
+    "span": Operation(SpansSaid, PutSpans, "Spans recorded", "Add or replace spans", True, path="spans"),
 }
-REPORTING = tuple(name for name, operation in OPERATIONS.items() if operation.is_report)
+ADDRESSES: Mapping[str, str] = {operation.path or name: name for name, operation in OPERATIONS.items()}
+"""The last part of an operation's address, and the operation's name."""
+REPORTING = tuple(path for path, name in ADDRESSES.items() if OPERATIONS[name].is_report)
 
 
 # The batch.

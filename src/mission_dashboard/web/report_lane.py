@@ -19,7 +19,7 @@ from mission_dashboard.web.api import operate
 from mission_dashboard.web.errors import answer_http, answer_ours, answer_unforeseen
 from mission_dashboard.web.inputs import MAX_BODY_BYTES
 from mission_dashboard.web.limits import Gate
-from mission_dashboard.web.operations import REPORTING
+from mission_dashboard.web.operations import ADDRESSES, REPORTING
 from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
 
 _REPORT = re.compile(rf"/api/missions/([A-Za-z0-9_.-]{{1,255}})/({'|'.join(REPORTING)})", re.ASCII)
@@ -52,7 +52,7 @@ class ReportLane:
 
     def _report(self, environ: Environ, mission_id: str, name: str) -> Response:
         try:
-            return operate(self._tracker, _Report(environ, populate_request=False), name, mission_id)
+            return operate(self._tracker, _Report(environ, populate_request=False), ADDRESSES[name], mission_id)
         except MissionDashboardError as error:
             return answer_ours(error)
         except HTTPException as error:

@@ -24,7 +24,19 @@ SAFE_HEADERS = [
     ("X-Frame-Options", "DENY"),
 ]
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-REPORTS = ("/start", "/progress", "/complete", "/fail", "/heartbeat", "/acknowledge", "/batch", "/directive")
+REPORTS = (
+    "/start",
+    "/progress",
+    "/complete",
+    "/fail",
+    "/heartbeat",
+    "/logs",
+    "/spans",
+    "/v1/traces",
+    "/acknowledge",
+    "/batch",
+    "/directive",
+)
 QUIET = ("/static/", "/api/health", "/socket.io")
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
 

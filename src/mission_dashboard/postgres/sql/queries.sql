@@ -89,6 +89,7 @@ rewritten AS (
         moved_at = m.moved_at,
         stalled_reason = m.stalled_reason,
         finish_digest = m.finish_digest,
+        parent_id = m.parent_id,
         result = m.result,
         metadata = m.metadata,
         mission_type = m.mission_type,
@@ -103,7 +104,7 @@ rewritten AS (
         error_message text, agent_type text, model_used text, tokens_used bigint, cost_estimate double precision,
         step text, input_tokens bigint, output_tokens bigint, heartbeat_at timestamptz, moved_at timestamptz,
         stalled_reason text, finish_digest text,
-        result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
+        parent_id text, result jsonb, metadata jsonb, mission_type text, budget_state text, control text, receipt jsonb,
         question jsonb
     )
     WHERE missions.id = m.id
@@ -201,6 +202,57 @@ remembered AS (
     INSERT INTO idempotency_keys (key, digest, mission_id, created_at)
     SELECT key, digest, mission_id, created_at
     FROM json_to_recordset(:keys::json) AS k (key text, digest text, mission_id text, created_at timestamptz)
+),
+logged AS (
+    INSERT INTO mission_logs (mission_id, id, at, level, message)
+    SELECT mission_id, id, at, level, message
+    FROM json_to_recordset(:lines::json) AS l (mission_id text, id uuid, at timestamptz, level text, message text)
+    ON CONFLICT (mission_id, id) DO NOTHING
+),
+spanned AS (
+    INSERT INTO mission_spans (
+        mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    )
+    SELECT mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    FROM json_to_recordset(:spans::json) AS s (
+        mission_id text, id text, parent_id text, name text, kind text, started_at timestamptz, ended_at timestamptz,
+        model text, usage jsonb, cost double precision, error text, attributes jsonb
+    )
+    ON CONFLICT (mission_id, id)
+    DO UPDATE SET
+        parent_id = excluded.parent_id,
+        name = excluded.name,
+        kind = excluded.kind,
+        started_at = excluded.started_at,
+        ended_at = excluded.ended_at,
+        model = excluded.model,
+        usage = excluded.usage,
+        cost = excluded.cost,
+        error = excluded.error,
+        attributes = excluded.attributes,
+        committed_in = excluded.committed_in,
+        number = excluded.number
+),
+kept AS (
+    INSERT INTO otlp_spans (
+        trace_id, span_id, parent_id, parent_is_remote, received_at, look_at, mission_id, is_agent, is_genai, uses, span
+    )
+    SELECT
+        trace_id, span_id, parent_id, parent_is_remote, received_at, look_at, mission_id, is_agent, is_genai, uses, span
+    FROM json_to_recordset(:kept::json) AS o (
+        trace_id text, span_id text, parent_id text, parent_is_remote boolean, received_at timestamptz,
+        look_at timestamptz, mission_id text, is_agent boolean, is_genai boolean, uses boolean, span jsonb
+    )
+    ON CONFLICT (trace_id, span_id)
+    DO UPDATE SET
+        look_at = excluded.look_at,
+        mission_id = excluded.mission_id,
+        uses = excluded.uses,
+        span = CASE
+            WHEN excluded.mission_id IS NULL AND excluded.look_at IS NOT NULL
+                THEN coalesce(otlp_spans.span, excluded.span) END
+    -- What is settled stays so, whoever saw it open before.
+    WHERE otlp_spans.look_at IS NOT NULL
 )
 SELECT
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
@@ -327,6 +379,14 @@ SELECT
 
 -- name: forget_transactions!
 -- After a restore into another cluster: its transaction ids mean nothing here.
+WITH logs AS (
+    UPDATE mission_logs
+    SET committed_in = '0'
+),
+spans AS (
+    UPDATE mission_spans
+    SET committed_in = '0'
+)
 UPDATE mission_events
 SET committed_in = '0';
 
@@ -449,6 +509,145 @@ WHERE mission_id = :mission_id
 ORDER BY version DESC
 LIMIT 1;
 
+-- name: log_rows
+-- A mission's log from a place on, and before which transaction nothing can be added any more.
+SELECT
+    mission_id, id::text, at, level, message, committed_in::text::bigint, number,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_logs
+WHERE mission_id = :mission_id
+    AND (committed_in, number) > (:transaction::text::xid8, :number)
+ORDER BY mission_logs.committed_in, number
+LIMIT :limit;
+
+-- name: last_log_rows
+-- The newest lines of a mission's log, oldest first.
+SELECT mission_id, id, at, level, message, committed_in, number, horizon
+FROM (
+    SELECT
+        mission_id, id::text, at, level, message, committed_in::text::bigint, number,
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+    FROM mission_logs
+    WHERE mission_id = :mission_id
+    ORDER BY mission_logs.committed_in DESC, number DESC
+    LIMIT :limit
+) AS newest
+ORDER BY committed_in, number;
+
+-- name: span_rows
+-- A mission's spans from a place on, in the order of their last change.
+SELECT
+    mission_id, id, name, kind, started_at, parent_id, ended_at, model, usage, cost, error, attributes,
+    committed_in::text::bigint, number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+FROM mission_spans
+WHERE mission_id = :mission_id
+    AND (committed_in, number) > (:transaction::text::xid8, :number)
+ORDER BY mission_spans.committed_in, number
+LIMIT :limit;
+
+-- name: tree_rows
+-- A mission and all below it, level by level. A loop, which only a hand in the table can make, is not followed.
+WITH RECURSIVE below AS (
+    SELECT id, 0 AS depth, ARRAY[id] AS path
+    FROM missions
+    WHERE id = :mission_id
+    UNION ALL
+    SELECT missions.id, below.depth + 1, below.path || missions.id
+    FROM below
+    JOIN missions ON missions.parent_id = below.id
+    WHERE below.depth <= :depth_limit
+        AND missions.id <> ALL(below.path)
+)
+SELECT
+    m.id, m.parent_id, b.depth, m.title, m.status, m.agent_type, m.model_used, m.progress, m.created_at, m.started_at,
+    m.completed_at, m.duration, m.tokens_used, m.input_tokens, m.output_tokens, m.cost_estimate::text::numeric
+FROM (SELECT id, depth FROM below LIMIT :limit) AS b
+JOIN missions AS m ON m.id = b.id
+ORDER BY b.depth, m.created_at, m.id;
+
+-- name: known_span_rows
+-- These spans, all of these traces that are open, and the parents of those.
+WITH open AS (
+    SELECT *
+    FROM otlp_spans
+    WHERE trace_id = ANY(:trace_ids)
+        AND look_at IS NOT NULL
+),
+wanted AS (
+    SELECT trace_id, span_id
+    FROM open
+    UNION
+    SELECT trace_id, parent_id
+    FROM open
+    WHERE parent_id IS NOT NULL
+    UNION
+    SELECT trace_id, span_id
+    FROM json_to_recordset(:keys::json) AS k (trace_id text, span_id text)
+)
+SELECT
+    trace_id, span_id, parent_id, parent_is_remote, received_at, is_agent, is_genai, uses, mission_id, look_at
+FROM wanted
+JOIN otlp_spans USING (trace_id, span_id);
+
+-- name: kept_span_rows
+-- The spans themselves, of those that wait for their mission.
+SELECT trace_id, span_id, span
+FROM json_to_recordset(:keys::json) AS k (trace_id text, span_id text)
+JOIN otlp_spans USING (trace_id, span_id)
+WHERE span IS NOT NULL;
+
+-- name: span_use_rows
+-- What the spans of these missions used, by model.
+SELECT
+    mission_id, model,
+    coalesce(sum((usage ->> 'input_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'cached_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'output_tokens')::bigint), 0)::bigint,
+    coalesce(sum((usage ->> 'reasoning_tokens')::bigint), 0)::bigint,
+    sum(cost::text::numeric)::double precision,
+    count(usage)
+FROM mission_spans
+WHERE mission_id = ANY(:mission_ids)
+    AND (usage IS NOT NULL OR cost IS NOT NULL)
+GROUP BY mission_id, model
+ORDER BY mission_id, model;
+
+-- name: ancestor_rows
+-- The missions above these. A loop is not followed.
+WITH RECURSIVE above AS (
+    SELECT id, parent_id
+    FROM missions
+    WHERE id = ANY(:mission_ids)
+    UNION
+    SELECT missions.id, missions.parent_id
+    FROM above
+    JOIN missions ON missions.id = above.parent_id
+)
+SELECT id
+FROM above
+LIMIT 1000;
+
+-- name: open_trace_rows
+-- The traces in which something is open that should be looked at again.
+SELECT trace_id
+FROM otlp_spans
+WHERE look_at <= :at
+GROUP BY trace_id
+ORDER BY min(look_at)
+LIMIT :limit;
+
+-- name: waiting_span_count
+-- How many spans wait.
+SELECT count(*)
+FROM otlp_spans
+WHERE look_at IS NOT NULL;
+
+-- name: forget_known_spans!
+-- Of traces that ended long ago nothing needs to be known any more.
+DELETE FROM otlp_spans
+WHERE received_at < :before
+    AND look_at IS NULL;
+
 -- name: server_version
 -- The version of the PostgreSQL server.
 SELECT current_setting('server_version');
@@ -486,6 +685,14 @@ WHERE (:priority IS NULL OR priority = ANY(:priority))
     AND (:type IS NULL OR mission_type = ANY(:type))
     AND (:agent_type IS NULL OR agent_type = ANY(:agent_type))
     AND (:model_used IS NULL OR model_used = ANY(:model_used))
+    AND (
+        :needs IS NULL
+        OR ('question' = ANY(:needs) AND question ->> 'state' = 'open')
+        OR ('stalled' = ANY(:needs) AND stalled_reason IS NOT NULL)
+        OR ('budget' = ANY(:needs) AND budget_state = 'warning' AND status = 'running')
+        OR ('over_budget' = ANY(:needs) AND budget_state = 'exceeded')
+        OR ('unconfirmed' = ANY(:needs) AND control = 'cancel_requested' AND (receipt ->> 'unconfirmed')::boolean)
+    )
     AND (:parent_id IS NULL OR parent_id = :parent_id)
     AND (:created_after IS NULL OR created_at >= :created_after)
     AND (:created_before IS NULL OR created_at < :created_before)

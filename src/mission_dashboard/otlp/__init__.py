@@ -1,0 +1,1 @@
+"""OpenTelemetry traces become missions and spans: decoding, names, translation, and finding each span's mission."""
