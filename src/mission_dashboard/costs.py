@@ -11,7 +11,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Protocol
 
-from mission_dashboard.missions import Mission
+from mission_dashboard.missions import Mission, changed
 from mission_dashboard.spend import plain_usage, start_of
 from mission_dashboard.usage import ModelUsage, Usage
 
@@ -61,7 +61,8 @@ def _with_cost(mission: Mission, usage: Usage | None, cost: float | None, unpric
     now = (mission.usage, mission.cost_computed, mission.unpriced_models, mission.cost_estimate)
     if now == (usage, cost, unpriced, estimate):
         return mission
-    return replace(mission, usage=usage, cost_computed=cost, unpriced_models=unpriced, cost_estimate=estimate)
+    names = ("usage", "cost_computed", "unpriced_models", "cost_estimate")
+    return changed(mission, dict(zip(names, (usage, cost, unpriced, estimate), strict=True)))
 
 
 def _of_usage(mission: Mission, said: Usage, prices: Prices) -> tuple[Usage, float | None, tuple[str, ...]]:

@@ -145,7 +145,18 @@ def _find_model(models: Models, name: str) -> Any:
     return next((model for one in others if one is not None and (model := one.find(name)) is not None), None)
 
 
+_known_rates: dict[int, tuple[Any, Rates | None]] = {}
+"""The rates of each of the package's prices; these live as long as the process, and so do their identities."""
+
+
 def _rates_of(prices: Any) -> Rates | None:
+    known = _known_rates.get(id(prices))
+    if known is None or known[0] is not prices:
+        known = _known_rates[id(prices)] = (prices, _read_rates(prices))
+    return known[1]
+
+
+def _read_rates(prices: Any) -> Rates | None:
     if any(getattr(prices, fee, None) is not None for fee in FEES):
         return None
     price_of = {name: _base(getattr(prices, f"{name}_mtok", None)) for name in _CLASSES}
