@@ -57,7 +57,7 @@ lock: setup  ## pin the newest allowed versions
 	$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
 		--python-version 3.10 --extra server pyproject.toml -o requirements.txt
 	$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
-		--python-version 3.10 --extra server --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+		--python-version 3.10 --extra server --extra mcp --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean:  ## remove what can be made again; never your data
 	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -147,6 +147,22 @@ def drive(port: int, *options: str, driver: str = "load") -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def agent(port: int, *options: str) -> dict[str, Any]:
+    """Run an agent that reports to this port, and return what it measured."""
+    command = [sys.executable, "benchmarks/client.py", f"http://127.0.0.1:{port}", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"the agent failed: {done.stderr.strip().splitlines()[-1:]}")
+    return dict(json.loads(done.stdout))
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """A server that takes connections into its queue and never answers; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
+
+
 @contextmanager
 def driving(port: int, *options: str) -> Iterator[Callable[[], dict[str, Any]]]:
     """Run the load driver meanwhile; yields what waits for its end and returns its report."""

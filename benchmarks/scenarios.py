@@ -10,13 +10,16 @@ from typing import Any
 
 from benchmarks.processes import (
     Server,
+    agent,
     ask,
     dashboard,
     database,
     delay_proxy,
     drive,
     echo_server,
+    free_port,
     seed,
+    silent_server,
     viewers,
 )
 
@@ -272,6 +275,31 @@ def measure_batches(mode: str, size: Size) -> list[Figure]:
     ]
 
 
+def measure_client(mode: str, size: Size) -> list[Figure]:
+    """What the client costs an agent with and without a dashboard, and how soon the agent hears an answer."""
+    with dashboard(mode) as server, silent_server() as silent:
+        ways = {"a dashboard": server.port, "no dashboard": free_port(), "a dashboard that never answers": silent}
+        reports = {way: agent(port, f"--seconds={size.seconds}") for way, port in ways.items()}
+        answers = agent(server.port, f"--answers={max(size.asks // 20, 5)}")
+    heard_ms = answers["p99_us"] / 1000
+    note = f"p50 {answers['p50_us'] / 1000:.1f} ms, max {answers['max_us'] / 1000:.0f} ms; {answers['calls']} answers"
+    name = "client: a question answered to the agent going on, p99"
+    return [
+        Figure(name, heard_ms, "ms", "under 100", heard_ms < 100, note),
+        *(
+            Figure(
+                f"client: a progress() call with {way}",
+                report["mean_us"],
+                "µs",
+                "under 20",
+                report["mean_us"] < 20,
+                f"p50 {report['p50_us']:.1f} µs, p99 {report['p99_us']:.1f} µs; {report['calls']:,} calls",
+            )
+            for way, report in reports.items()
+        ),
+    ]
+
+
 SCENARIOS: Mapping[str, Callable[[str, Size], list[Figure]]] = {
     "writes": measure_writes,
     "batches": measure_batches,
@@ -279,4 +307,5 @@ SCENARIOS: Mapping[str, Callable[[str, Size], list[Figure]]] = {
     "push": measure_push,
     "lists": measure_lists,
     "memory": measure_memory,
+    "client": measure_client,
 }

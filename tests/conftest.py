@@ -97,6 +97,12 @@ def _database(cluster: str, template: str) -> Iterator[str]:
     run_sql(cluster, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+def module_dsn(cluster: str) -> Iterator[str]:
+    """A new database with today's schema for all tests of a module."""
+    yield from _database(cluster, "template")
+
+
 @pytest.fixture
 def clock() -> FrozenClock:
     return FrozenClock()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,10 +12,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from benchmarks.load import AnswerParser, percentile
 from benchmarks.viewers import FrameParser
 from dashboards import ROOT
 from mission_dashboard.web.fanout import frame
+from test_browser import CHROMIUM, HOW_TO_GET_IT
 
 
 def test_answers_are_found_however_they_are_cut() -> None:
@@ -64,3 +70,30 @@ def test_the_proxy_delays_requests_and_not_answers(tmp_path: Path) -> None:
         proxy.kill()
 
     assert 0.05 <= took_s < 0.5
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None and os.environ.get("CI") != "true", reason=HOW_TO_GET_IT)
+def test_the_page_is_measured_in_a_real_browser(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", "page", "--quick", "--soak-minutes", "0.05"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+    figures = {figure["name"]: figure for figure in json.loads((tmp_path / "results.json").read_text())["figures"]}
+    opened = "page opened with an empty cache, first mission painted"
+    assert figures[f"{opened}: 10 missions, p50"]["value"] > 0
+    assert figures[f"{opened}: 2,000 missions, p50"]["value"] > 0
+    assert 50 < figures["all that the page loads, compressed, fonts apart"]["value"] < 200
+    for view in ("cards", "table", "timeline"):
+        scrolled = figures[f"scrolling {view} under updates"]
+        assert 0 < scrolled["value"] < 70
+        arrived = re.match(r"(\d+) updates/s arrived", scrolled["note"])
+        assert arrived is not None and int(arrived[1]) > 0
+        assert f"scrolling {view} under updates: tasks over 50 ms" in figures
+    heap = next(figure for name, figure in figures.items() if name.startswith("page's heap, 0.05 min"))
+    assert 1 < heap["value"] < 50
+    assert any(name.startswith("page's heap, slope") for name in figures)
+    assert figures.keys() <= {line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()}

@@ -199,6 +199,7 @@ def test_the_prices_of_the_day_a_mission_started_hold_to_its_end(
         ({}, "usage", "at least 1 item"),
         ({f"m{n}": used(input=1) for n in range(MAX_MODELS + 1)}, "usage", f"at most {MAX_MODELS}"),
         ([], "usage", "object"),
+        ({"a": used(input=10**15), "b": used(output=1)}, "usage", "more than 1,000,000,000,000,000 tokens"),
     ],
 )
 def test_wrong_usage_is_told_and_changes_nothing(costed: MissionTracker, usage: Any, field: str, said: str) -> None:
@@ -229,6 +230,52 @@ def test_a_cost_from_before_costs_were_computed_counts_as_reported(make_tracker:
     finished = tracker.complete(mission_id)
 
     assert (finished.cost_reported, finished.cost_estimate) == (1.5, 1.5)
+
+
+def test_a_budget_is_kept_by_the_computed_cost(costed: MissionTracker) -> None:
+    mission = costed.create(title="Limited", budget={"cost": 1.0})
+    costed.start(mission.id)
+
+    stopped = costed.progress(mission.id, usage={"dear": used(input=200_000)})
+
+    assert (stopped.status.value, stopped.cost_computed) == ("cancelled", 2.0)
+
+
+def test_what_was_spent_until_a_cancel_was_obeyed_is_priced_too(app: Flask, costed: MissionTracker) -> None:
+    mission_id = running(costed, usage={"dear": used(input=100_000)})
+    costed.cancel(mission_id)
+
+    said = {"directive": "cancel", "stopped": True, "usage": {"dear": used(input=300_000)}}
+    answer = app.test_client().post(f"/api/missions/{mission_id}/acknowledge", json=said)
+
+    assert answer.status_code == 200
+    assert costed.get(mission_id).cost_estimate == 3.0
+    assert costed.metrics().total_cost == 3.0
+
+
+def test_a_batch_takes_usage_and_refuses_wrong_usage_alone(app: Flask, costed: MissionTracker) -> None:
+    mission_id = running(costed)
+    said = [
+        {"op": "progress", "mission_id": mission_id, "usage": {"cheap": used(input=1_000_000)}},
+        {"op": "progress", "mission_id": mission_id, "usage": {"cheap": used(input=1, cached=2)}},
+        {"op": "progress", "mission_id": mission_id, "usage": {"dear": used(output=100_000)}},
+    ]
+
+    results = app.test_client().post("/api/missions/batch", json={"operations": said}).get_json()["results"]
+
+    assert [one["status"] for one in results] == [200, 422, 200]
+    assert costed.get(mission_id).cost_computed == 4.0
+    assert costed.spend(1, 10)[1].cost == 4
+
+
+def test_the_same_finishing_call_again_is_recognised(costed: MissionTracker) -> None:
+    mission_id = running(costed)
+    said = {"usage": {"cheap": used(input=5)}}
+
+    first = costed.complete(mission_id, **said)
+    again = costed.complete(mission_id, **said)
+
+    assert first == again
 
 
 # Sums that stay true.

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.web.openapi import ENDPOINTS, METRICS, MISSION, openapi_document
 
 SOURCES = ROOT / "src" / "mission_dashboard"
+HTTPX = ("httpx", "httpcore", "certifi")
 DOMAIN = (
     "missions",
     "events",
@@ -139,4 +141,14 @@ def test_only_the_configuration_reads_the_environment() -> None:
     }
 
     # The embedded database cleans the environment of its child processes, and reads no setting from it.
-    assert readers == {"config.py", "postgres/processes.py"}
+    # The demo looks whether the terminal has colours, the command prepares the environment of what it starts.
+    assert readers == {"config.py", "client/settings.py", "cli/environment.py", "demo.py", "postgres/processes.py"}
+
+
+@pytest.mark.parametrize("path", sorted((SOURCES / "client").glob("*.py")), ids=lambda path: path.stem)
+def test_the_client_needs_httpx_and_nothing_of_the_server(path: Path) -> None:
+    known = imports(f"client/{path.stem}")
+
+    ours = {name for name in known if name.split(".")[0] == "mission_dashboard"}
+    assert {name.split(".")[0] for name in known - ours} <= {*HTTPX, *sys.stdlib_module_names}
+    assert {name for name in ours if not name.startswith("mission_dashboard.client")} <= {"mission_dashboard.errors"}

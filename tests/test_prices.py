@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from genai_prices import Usage as PackageUsage
 from genai_prices import calc_price
+from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mission_dashboard.errors import StartupError
-from mission_dashboard.price_catalogue import find
+from mission_dashboard.price_catalogue import _COMPACT_DATE, _find_model, _providers, _rates_of, find
 from mission_dashboard.prices import PriceBook, Rates, WrongPriceFile, parse_price_file
 from mission_dashboard.usage import ModelUsage
 
@@ -241,8 +242,6 @@ def test_costs_are_those_of_the_package(model: str, cached: int, fresh: int, out
 
 
 def test_a_model_that_is_paid_by_the_call_is_unpriced() -> None:
-    from genai_prices.data_snapshot import get_snapshot
-
     by_call = [
         f"{provider.id}/{model.id}"
         for provider in get_snapshot().providers
@@ -254,6 +253,35 @@ def test_a_model_that_is_paid_by_the_call_is_unpriced() -> None:
     for name in by_call:
         found = find(name.lower())
         assert found is None or found(NOW) is None, name
+
+
+def test_the_index_finds_what_the_package_finds() -> None:
+    snapshot = get_snapshot()
+    some = [model.id.lower() for provider in snapshot.providers for model in provider.models][::7]
+    variants = [f"{name}{end}" for name in some[::5] for end in ("-latest", "-20250514", "-x", "-2025-05-14")]
+
+    for provider in snapshot.providers:
+        models = _providers()[provider.id]
+        own = [model.id.lower() for model in provider.models]
+        for name in (*own, *some[::3], *variants):
+            theirs = provider.find_model(name, all_providers=snapshot.providers)
+            ours = _find_model(models, name) or _find_model(models, _COMPACT_DATE.sub(r"-\1-\2-\3", name))
+            assert ours is theirs, (provider.id, name)
+
+
+def test_names_without_a_provider_belong_to_the_one_that_the_package_says() -> None:
+    snapshot = get_snapshot()
+    names = {model.id.lower() for provider in snapshot.providers for model in provider.models}
+
+    for name in sorted(name for name in names if "/" not in name and ":" not in name)[::3]:
+        try:
+            _, model = snapshot.find_provider_model(name, None, None, None)
+        except LookupError:
+            assert find(name) is None, name
+        else:
+            found = find(name)
+            assert found is not None, name
+            assert found(NOW) == _rates_of(model.get_prices(NOW)), name
 
 
 def test_many_names_are_not_kept_for_ever() -> None:

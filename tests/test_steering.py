@@ -21,6 +21,7 @@ from mission_dashboard.mission_dashboard import create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission, MissionStatus
 from mission_dashboard.postgres.store import PostgresStore
+from mission_dashboard.queries import NEEDS
 from mission_dashboard.reports import AcknowledgeReport, HeartbeatReport, PauseReport, ResumeReport, understand
 from mission_dashboard.steering import Acknowledge, Heartbeat, Pause, Resume
 
@@ -484,6 +485,67 @@ class TestSignsOfLife:
 
         assert just_started.stalled_reason is None
         assert restarted.get(mission_id).stalled_reason
+
+
+class TestNeeds:
+    """The list of what a person should look at."""
+
+    RULES = Rules(stall_after=timedelta(seconds=60), acknowledge_within=timedelta(seconds=30))
+
+    @pytest.fixture
+    def tracker(self, make_tracker: MakeTracker, clock: FrozenClock) -> MissionTracker:
+        return make_tracker(clock=clock, rules=self.RULES)
+
+    def test_each_need_lists_exactly_its_missions(
+        self, tracker: MissionTracker, client: FlaskClient, clock: FrozenClock
+    ) -> None:
+        cancelled, confirmed = running(tracker), running(tracker)
+        for mission_id in (cancelled, confirmed):
+            tracker.cancel(mission_id)
+        tracker.execute(Acknowledge(confirmed, understand(AcknowledgeReport, {"directive": "cancel"})))
+        silent = running(tracker)
+        clock.advance(70)
+        tracker.look_after()
+        asking, answered = running(tracker), running(tracker)
+        for mission_id in (asking, answered):
+            post(client, f"{mission_id}/ask", text="Which?")
+        question = tracker.get(answered).question
+        assert question is not None
+        post(client, f"{answered}/answer", question_id=question.id, answer="This")
+        near, over = running(tracker, budget={"tokens": 100}), running(tracker, budget={"tokens": 100})
+        tracker.progress(near, progress=1, tokens_used=85)
+        tracker.progress(over, progress=1, tokens_used=100)
+
+        expected = {
+            "question": [asking],
+            "stalled": [silent],
+            "budget": [near],
+            "over_budget": [over],
+            "unconfirmed": [cancelled],
+        }
+        found = {need: client.get(f"/api/missions?needs={need}").get_json() for need in expected}
+        assert {need: [mission["id"] for mission in page["missions"]] for need, page in found.items()} == expected
+        assert {page["total"] for page in found.values()} == {1}
+        in_memory = {
+            need: [m.id for m in (tracker.get(m_id) for [m_id] in expected.values()) if NEEDS[need](m)]
+            for need in expected
+        }
+        assert in_memory == expected
+
+    def test_several_are_any_of_them_and_an_unknown_one_is_told(
+        self, tracker: MissionTracker, client: FlaskClient, clock: FrozenClock
+    ) -> None:
+        silent, asking = running(tracker), running(tracker)
+        post(client, f"{asking}/ask", text="Which?")
+        clock.advance(70)
+        tracker.look_after()
+
+        both = client.get("/api/missions?needs=question&needs=stalled&status=running").get_json()
+        wrong = client.get("/api/missions?needs=love")
+
+        assert {mission["id"] for mission in both["missions"]} == {silent, asking}
+        assert wrong.status_code == 422
+        assert "question, stalled, budget, over_budget or unconfirmed" in wrong.get_json()["detail"]
 
 
 class TestBatch:

@@ -34,9 +34,17 @@ class Prices(Protocol):
 
 def priced(before: Mission | None, after: Mission, prices: Prices) -> Mission:
     """Return ``after`` with its computed cost; what a step did not touch is not computed again."""
+    if after.usage is None and after.cost_reported is not None and _is_only_reported(after):
+        return after
     if before is not None and _basis(before) == _basis(after):
         return after
     return computed(after, prices)
+
+
+def _is_only_reported(mission: Mission) -> bool:
+    return (
+        mission.cost_computed is None and not mission.unpriced_models and mission.cost_estimate == mission.cost_reported
+    )
 
 
 def computed(mission: Mission, prices: Prices) -> Mission:

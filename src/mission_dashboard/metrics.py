@@ -85,11 +85,11 @@ class Delta:
 
     def add(self, before: Mission | None, after: Mission, at: datetime | None = None) -> None:
         """Count one change from ``before`` (``None`` at creation) to ``after``, at a moment or now."""
-        count_spend(self.spend, before, after)
         if before is None or not _is_counted_alike(before, after):
             self._count_facets(before, after)
         tokens = (after.tokens_used or 0) - ((before.tokens_used or 0) if before else 0)
         cost = _cost_step(before, after)
+        count_spend(self.spend, before, after, cost)
         self.tokens += tokens
         self.cost += cost
         at = at or after.updated_at

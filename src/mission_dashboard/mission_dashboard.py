@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.web.live import Live
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parent
+PAGE = PACKAGE / "page" if (PACKAGE / "page").is_dir() else PACKAGE.parents[1]
+"""Where templates and static files lie: in the package once it is installed, at the root of the repository before."""
 SHUTDOWN_POLL_S = 0.05
 DRAIN_S = 0.3
 
@@ -110,7 +112,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.socket_json import SocketJson
     from mission_dashboard.web.socket_reports import take_reports
 
-    app = Flask("mission_dashboard", template_folder=str(ROOT / "templates"), static_folder=None)
+    app = Flask("mission_dashboard", template_folder=str(PAGE / "templates"), static_folder=None)
     app.session_interface = NoSessions()
     app.config.update(SECRET_KEY=settings.secret_key, MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
     register_errors(app)
@@ -136,7 +138,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_docs(app, settings.static_url))
-    app.register_blueprint(make_pages(app, ROOT / "static", settings.static_url))
+    app.register_blueprint(make_pages(app, PAGE / "static", settings.static_url))
     if settings.cors_origins:
         exposed = ["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"]
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from mission_dashboard.errors import InvalidValue
-from mission_dashboard.missions import Mission, MissionStatus
+from mission_dashboard.missions import BudgetState, Control, Mission, MissionStatus
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -24,6 +24,16 @@ SEARCHED_DESCRIPTION = 1000
 SORTS = ("created_at", "updated_at", "completed_at", "priority", "title", "duration", "tokens_used", "cost_estimate")
 PRIORITY_RANK = {"low": 1, "medium": 2, "high": 3, "critical": 4}
 ALL_STATUSES = tuple(status.value for status in MissionStatus)
+NEEDS: Mapping[str, Callable[[Mission], bool]] = {
+    "question": lambda mission: mission.question is not None and mission.question.is_open,
+    "stalled": lambda mission: mission.stalled_reason is not None,
+    "budget": lambda mission: not mission.is_final and mission.budget_state is BudgetState.WARNING,
+    "over_budget": lambda mission: mission.budget_state is BudgetState.EXCEEDED,
+    "unconfirmed": lambda mission: (
+        mission.control is Control.CANCEL_REQUESTED and mission.receipt is not None and mission.receipt.unconfirmed
+    ),
+}
+"""Why a person should look at a mission: it asks, is silent, nears its budget, was stopped by one, or may not obey."""
 _ID_PREFIX = re.compile(r"[0-9a-f-]{8,36}", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -38,6 +48,8 @@ class Filters:
     agent_type: tuple[str, ...] = ()
     model_used: tuple[str, ...] = ()
     q: str = ""
+    needs: tuple[str, ...] = ()
+    """Keys of `NEEDS`; a mission with any of them is wanted."""
     parent_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -51,7 +63,8 @@ class Filters:
     @property
     def only_facets(self) -> bool:
         """Whether the totals alone can count what these filters let through."""
-        return not self.q and self.parent_id is None and self.created_after is None and self.created_before is None
+        others = (self.q, self.needs, self.parent_id, self.created_after, self.created_before)
+        return not any(others)
 
     def let_through(self, mission: Mission) -> bool:
         """Whether the mission is wanted: the same answer as the SQL gives."""
@@ -61,6 +74,7 @@ class Filters:
             and (not self.type or mission.type in self.type)
             and (not self.agent_type or mission.agent_type in self.agent_type)
             and (not self.model_used or mission.model_used in self.model_used)
+            and (not self.needs or any(NEEDS[need](mission) for need in self.needs))
             and (self.parent_id is None or mission.parent_id == self.parent_id)
             and (self.created_after is None or mission.created_at >= self.created_after)
             and (self.created_before is None or mission.created_at < self.created_before)

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mission_dashboard.errors import FieldProblem, InvalidValue
 from mission_dashboard.missions import Budget, MissionPriority, Report
-from mission_dashboard.usage import MAX_MODELS, ModelUsage
+from mission_dashboard.usage import MAX_MODELS, MAX_TOKENS, ModelUsage
 
 MAX_TITLE = 500
 MAX_DESCRIPTION = 50_000
@@ -28,7 +28,6 @@ MAX_ERROR = 100_000
 MAX_RESULT_BYTES = 1_000_000
 MAX_METADATA_BYTES = 256_000
 MAX_DEPTH = 64
-MAX_TOKENS = 10**15
 MAX_COST = 1e9
 MAX_INTEGER = 2**63
 MAX_FIELDS = 100

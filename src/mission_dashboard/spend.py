@@ -54,31 +54,63 @@ class Spend:
         self.cost_reported += sign * other.cost_reported
         self.cost_computed += sign * other.cost_computed
 
+    def as_dict(self) -> dict[str, int | Decimal]:
+        """Return the sums by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
 
 
 Spends = dict[SpendKey, Spend]
-_basis = attrgetter(
-    "usage",
-    "tokens_used",
-    "input_tokens",
-    "output_tokens",
-    "model_used",
-    "cost_estimate",
-    "cost_reported",
-    "cost_computed",
-    "started_at",
+_plain_numbers = attrgetter(
+    "tokens_used", "input_tokens", "output_tokens", "cost_estimate", "cost_reported", "cost_computed"
 )
 
 
-def count_spend(spends: Spends, before: Mission | None, after: Mission) -> None:
-    """Add to ``spends`` what one change from ``before`` (``None`` at creation) to ``after`` moves."""
+def count_spend(spends: Spends, before: Mission | None, after: Mission, cost_step: Decimal) -> None:
+    """Add to ``spends`` what one change from ``before`` (``None`` at creation) to ``after`` moves.
+
+    ``cost_step`` is by how much the cost that counts moved.
+    """
     if before is not None:
-        if _basis(before) == _basis(after):
-            return
+        if before.usage is after.usage and before.model_used == after.model_used and _starts_alike(before, after):
+            if _plain_numbers(before) == _plain_numbers(after):
+                return
+            if after.usage is None:
+                _count_plain(spends, before, after, cost_step)
+                return
         _add(spends, before, -1)
     _add(spends, after, +1)
+
+
+def _starts_alike(before: Mission, after: Mission) -> bool:
+    return before.started_at is after.started_at or before.started_at == after.started_at
+
+
+def _count_plain(spends: Spends, before: Mission, after: Mission, cost_step: Decimal) -> None:
+    """Count a change of a mission without usage, which stays under its model and day: nearly all reports."""
+    spend = spends.setdefault(SpendKey(start_of(after).date(), after.model_used or ""), Spend())
+    for mission, sign in ((before, -1), (after, +1)):
+        tokens = mission.tokens_used or 0
+        if is_split(mission):
+            spend.input += sign * (mission.input_tokens or 0)
+            spend.output += sign * (mission.output_tokens or 0)
+        else:
+            spend.unsplit += sign * tokens
+        if mission.cost_estimate is None:
+            spend.unpriced += sign * tokens
+    spend.cost += cost_step
+    if before.cost_reported is not None and after.cost_reported is not None:
+        spend.cost_reported += cost_step
+    elif before.cost_reported is not after.cost_reported:
+        spend.cost_reported += _exact(after.cost_reported) - _exact(before.cost_reported)
+    if before.cost_computed != after.cost_computed:
+        spend.cost_computed += _exact(after.cost_computed) - _exact(before.cost_computed)
+
+
+def _exact(cost: float | None) -> Decimal:
+    return ZERO if cost is None else Decimal(repr(cost))
 
 
 def _add(spends: Spends, mission: Mission, sign: int) -> None:
@@ -104,39 +136,42 @@ def parts(mission: Mission) -> Iterator[tuple[SpendKey, Spend]]:
 
 
 def _used(used: ModelUsage, *, is_reported: bool) -> Spend:
-    computed = None if used.cost is None else Decimal(repr(used.cost))
+    computed = _exact(used.cost)
     return Spend(
         used.input_tokens,
         used.cached_tokens,
         used.output_tokens,
         used.reasoning_tokens,
-        unpriced=used.tokens if computed is None and not is_reported else 0,
-        cost=ZERO if is_reported else computed or ZERO,
-        cost_computed=computed or ZERO,
+        unpriced=used.tokens if used.cost is None and not is_reported else 0,
+        cost=ZERO if is_reported else computed,
+        cost_computed=computed,
     )
 
 
 def _plain(mission: Mission, *, is_reported: bool) -> Spend:
-    computed = None if mission.cost_computed is None else Decimal(repr(mission.cost_computed))
+    computed = _exact(mission.cost_computed)
     split = plain_usage(mission)
     tokens = mission.tokens_used or 0
     return Spend(
         input=split.input_tokens if split else 0,
         output=split.output_tokens if split else 0,
         unsplit=0 if split else tokens,
-        unpriced=tokens if computed is None and not is_reported else 0,
-        cost=ZERO if is_reported else computed or ZERO,
-        cost_computed=computed or ZERO,
+        unpriced=tokens if mission.cost_computed is None and not is_reported else 0,
+        cost=ZERO if is_reported else computed,
+        cost_computed=computed,
     )
 
 
 def plain_usage(mission: Mission) -> ModelUsage | None:
     """Return the tokens of a mission without usage, where input and output are known and are all of them."""
+    return ModelUsage(mission.input_tokens or 0, 0, mission.output_tokens or 0, 0) if is_split(mission) else None
+
+
+def is_split(mission: Mission) -> bool:
+    """Whether a mission's input and output are known and are all of its tokens."""
     if mission.input_tokens is None or mission.output_tokens is None:
-        return None
-    if mission.input_tokens + mission.output_tokens != mission.tokens_used:
-        return None
-    return ModelUsage(mission.input_tokens, 0, mission.output_tokens, 0)
+        return False
+    return mission.input_tokens + mission.output_tokens == mission.tokens_used
 
 
 def start_of(mission: Mission) -> datetime:

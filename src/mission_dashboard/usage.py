@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mission_dashboard.errors import InvalidValue
 
 MAX_MODELS = 50
+MAX_TOKENS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,15 @@ Usage = Mapping[str, ModelUsage]
 
 
 def merged(before: Usage | None, said: Usage) -> Usage:
-    """Return the usage after a report: each model it names is replaced; raise `InvalidValue` for too many models."""
+    """Return the usage after a report, which replaces each model it names.
+
+    Raises `InvalidValue` for too many models or tokens.
+    """
     usage = {**(before or {}), **said}
     if len(usage) > MAX_MODELS:
         raise InvalidValue.of("usage", f"would name {len(usage)} models; a mission keeps at most {MAX_MODELS}.")
+    if sum(one.tokens for one in usage.values()) > MAX_TOKENS:
+        raise InvalidValue.of("usage", f"would add up to more than {MAX_TOKENS:,} tokens.")
     return usage
 
 

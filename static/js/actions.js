@@ -1,14 +1,17 @@
-// Everything a person can make happen: going places, and asking the server to create, start, cancel and retry.
+// Everything a person can make happen: going places, and asking the server to create, start, stop, retry and answer.
 import * as api from './api.js';
 import { plural } from './format.js';
 import { allowedActions } from './missions.js';
+import { nextAsking } from './list.js';
+import { personName } from './settings.js';
 import { addToast, dropToast, goTo, pause, setActing, showNew, takeMissions, toggleChecked } from './state.js';
 import { change, changeNow, now, serverNow, state } from './store.js';
-import { focusWanted } from './ui.js';
+import { answerWanted, focusWanted } from './ui.js';
 import { formatRoute, unfiltered } from './url.js';
 
 /** @typedef {import('./url.js').Route} Route */
 /** @typedef {import('./missions.js').Action} Action */
+/** @typedef {import('./state.js').Deed} Deed */
 
 const TOAST_MS = 6000;
 const ERROR_TOAST_MS = 12_000;
@@ -91,25 +94,74 @@ export function dismiss(id) {
   change((before) => dropToast(before, id));
 }
 
-const DONE = { start: 'Started', cancel: 'Cancelled', retry: 'Queued to run again' };
-const REFUSED = { start: 'Not started', cancel: 'Not cancelled', retry: 'Not retried' };
+/** @type {Readonly<Record<Deed, string>>} */
+const DONE = { start: 'Started', pause: 'Asked to pause', resume: 'Resumed', cancel: 'Cancelled', retry: 'Queued to run again', answer: 'Answered' };
+/** @type {Readonly<Record<Deed, string>>} */
+const REFUSED = { start: 'Not started', pause: 'Not paused', resume: 'Not resumed', cancel: 'Not cancelled', retry: 'Not retried', answer: 'Not answered' };
 
-/** Ask the server; what was asked shows at once, and goes again with the server's sentence if it refuses. @param {string} id @param {Action} action */
-export async function act(id, action) {
+/** What the server is told with an action: who asks, and why. @param {Deed} action @param {string} [reason] */
+function told(action, reason = '') {
+  /** @type {Record<string, unknown>} */
+  const said = {};
+  const by = personName.value.trim();
+  if (by && (action === 'pause' || action === 'resume' || action === 'cancel' || action === 'answer')) said.by = by;
+  if (reason.trim()) said.reason = reason.trim();
+  return said;
+}
+
+/**
+ * Ask the server; what was asked shows at once, and goes again with the server's sentence if it refuses.
+ * @param {string} id @param {Action} action @param {string} [reason] why, for the records
+ */
+export async function act(id, action, reason) {
   const mission = state.value.missions.get(id);
-  if (state.value.acting.has(id)) return;
   if (mission && !allowedActions(mission).includes(action)) return;
-  change((before) => setActing(before, id, action));
+  await ask(id, action, told(action, reason));
+}
+
+/** Answer a mission's question; resolves to whether this answer was taken. @param {string} id @param {string} question its id @param {string} answer */
+export const answer = (id, question, answer) => ask(id, 'answer', { ...told('answer'), question_id: question, answer });
+
+/** @param {string} id @param {Deed} deed @param {Record<string, unknown>} said */
+async function ask(id, deed, said) {
+  const mission = state.value.missions.get(id);
+  if (state.value.acting.has(id)) return false;
+  change((before) => setActing(before, id, deed));
   try {
-    const answer = await api.act(id, action);
-    change((before) => takeMissions(before, [answer.mission]).state);
-    const title = answer.mission?.title ?? '';
-    notify({ tone: 'success', text: `${DONE[action]}: ${title}`, mission: action === 'retry' ? (answer.mission_id ?? '') : '' });
+    const answered = await api.act(id, deed, said);
+    change((before) => takeMissions(before, [answered.mission]).state);
+    const what = deed === 'answer' ? `${DONE.answer} “${said.answer}”` : DONE[deed];
+    notify({ tone: 'success', text: `${what}: ${answered.mission?.title ?? ''}`, mission: deed === 'retry' ? (answered.mission_id ?? '') : '' });
+    return true;
   } catch (error) {
-    notify({ tone: 'error', text: `${REFUSED[action]}: ${mission?.title ?? 'this mission'}`, detail: sentence(error), mission: id });
+    notify({ tone: 'error', text: `${REFUSED[deed]}: ${mission?.title ?? 'this mission'}`, detail: sentence(error), mission: id });
+    // Somebody was first, or it ended: show what is true now.
+    if (deed === 'answer' && error instanceof api.Refusal && error.status === 409) await look(id);
+    return false;
   } finally {
     change((before) => setActing(before, id, null));
   }
+}
+
+/** Read one mission as it is now. @param {string} id */
+async function look(id) {
+  try {
+    const { mission } = await api.getMission(id);
+    change((before) => takeMissions(before, [mission]).state);
+  } catch {
+    // The live updates bring it.
+  }
+}
+
+/** Open the question that waits longest, or the next after the one that is open. */
+export function nextQuestion() {
+  const id = nextAsking(state.value.missions.values(), state.value.route.mission);
+  if (!id) {
+    notify({ text: 'No mission waits for an answer.' });
+    return;
+  }
+  answerWanted.value = id;
+  openMission(id, 'overview');
 }
 
 /** The checked missions to which an action can be done now. @param {Action} action */
@@ -131,8 +183,8 @@ export async function actOnMany(ids, action) {
   const work = async () => {
     for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
       try {
-        const answer = await patiently(() => api.act(/** @type {string} */ (id), action));
-        change((before) => takeMissions(before, [answer.mission]).state);
+        const answered = await patiently(() => api.act(/** @type {string} */ (id), action, told(action)));
+        change((before) => takeMissions(before, [answered.mission]).state);
         done += 1;
       } catch (error) {
         problem = error;

@@ -26,6 +26,8 @@ export async function call(path, { method = 'GET', body, headers = {}, signal } 
     method,
     headers: body === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
+    // A sign of life is no new version, so that a copy kept by the browser would be passed off as fresh.
+    cache: 'no-store',
     signal: signal ? AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]) : AbortSignal.timeout(PATIENCE_MS),
   });
   const said = await response.json().catch(() => null);
@@ -70,6 +72,16 @@ export const getMission = (id, signal) => call(at(id), { signal });
 /** @param {string} id @param {number} after version @param {AbortSignal} [signal] */
 export const getEvents = (id, after, signal) => call(`${at(id)}/events?after=${after}&limit=500`, { signal });
 
+/** @param {string} id @param {AbortSignal} [signal] */
+export const getTree = (id, signal) => call(`${at(id)}/tree`, { signal });
+
+/** @param {string} id @param {number} last how many of the newest lines @param {AbortSignal} [signal] */
+export const getLastLogs = (id, last, signal) => call(`${at(id)}/logs?last=${last}`, { signal });
+
+/** @param {string} id @param {'logs' | 'spans'} kind @param {string} after a cursor, or empty @param {number} limit @param {AbortSignal} [signal] */
+export const getRecords = (id, kind, after, limit, signal) =>
+  call(`${at(id)}/${kind}?${new URLSearchParams({ ...(after && { after }), limit: String(limit) })}`, { signal });
+
 /** @param {number} minutes */
 export const getHistory = (minutes) => call(`/api/metrics/history?minutes=${minutes}`);
 
@@ -77,5 +89,13 @@ export const getHistory = (minutes) => call(`/api/metrics/history?minutes=${minu
 export const createMission = (mission, key) =>
   call('/api/missions', { method: 'POST', body: mission, headers: { 'Idempotency-Key': key } });
 
-/** @param {string} id @param {import('./missions.js').Action} action */
-export const act = (id, action) => call(`${at(id)}/${action}`, { method: 'POST', body: {} });
+/** @param {string} id @param {import('./state.js').Deed} action @param {Record<string, unknown>} [body] */
+export const act = (id, action, body = {}) => call(`${at(id)}/${action}`, { method: 'POST', body });
+
+export const listBudgets = () => call('/api/budgets');
+
+/** @param {string} name @param {Record<string, unknown>} budget */
+export const putBudget = (name, budget) => call(`/api/budgets/${encodeURIComponent(name)}`, { method: 'PUT', body: budget });
+
+/** @param {string} name */
+export const dropBudget = (name) => call(`/api/budgets/${encodeURIComponent(name)}`, { method: 'DELETE' });

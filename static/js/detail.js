@@ -7,18 +7,21 @@ import { change } from './store.js';
 
 /** @typedef {{id: string, type: string, at: string, version: number, changes: Record<string, any>}} MissionEvent */
 
+/** @typedef {{tokens: number, cost: number}} Use */
+/** @typedef {{id: string, depth: number, title: string, status: string, progress: number, duration: number | null, own: Use, total: Use}} TreeNode */
+
 /**
  * @typedef {object} Detail
  * @property {string} id
  * @property {any} raw the mission as the server sent it, `null` until it has come
  * @property {readonly MissionEvent[] | null} events
  * @property {boolean} more whether there are events that have not been read
- * @property {readonly any[] | null} children
+ * @property {{nodes: readonly TreeNode[], truncated: boolean} | null} tree
  * @property {string} problem
  */
 
 /** @type {Detail} */
-const NOTHING = { id: '', raw: null, events: null, more: false, children: null, problem: '' };
+const NOTHING = { id: '', raw: null, events: null, more: false, tree: null, problem: '' };
 
 export const detail = signal(NOTHING);
 
@@ -46,7 +49,7 @@ export function readAgain() {
   if (!id) return;
   asked?.abort();
   asked = new AbortController();
-  detail.value = { ...detail.value, problem: '', children: null };
+  detail.value = { ...detail.value, problem: '', tree: null };
   read(id, asked.signal);
 }
 
@@ -75,15 +78,15 @@ export async function readMoreEvents() {
   }
 }
 
-/** Read the missions that are parts of this one. */
-export async function readChildren() {
+/** Read the mission and all that are parts of it, with their sums. */
+export async function readTree() {
   const { id } = detail.value;
+  if (!id || document.hidden) return;
   try {
-    const { missions } = await api.listMissions(new URLSearchParams({ parent_id: id, limit: '200' }), asked?.signal);
-    change((before) => takeMissions(before, missions).state);
-    patch(id, { children: missions.map((/** @type {any} */ mission) => mission.id) });
+    const tree = await api.getTree(id, asked?.signal);
+    patch(id, { tree: { nodes: Array.isArray(tree.nodes) ? tree.nodes : [], truncated: Boolean(tree.truncated) } });
   } catch (error) {
-    if (!asked?.signal.aborted) patch(id, { problem: sentence(error) });
+    if (!asked?.signal.aborted && !detail.value.tree) patch(id, { problem: sentence(error) });
   }
 }
 
@@ -95,20 +98,55 @@ function patch(id, more) {
 /** @param {any} known @param {any} come */
 const newer = (known, come) => (known && known.version > come.version ? known : come);
 
+/** Read when the open mission was last heard of: a heartbeat is no change, so nothing else tells. */
+export async function hearHeartbeat() {
+  const { id, raw } = detail.value;
+  if (!id || raw?.status !== 'running' || document.hidden) return;
+  try {
+    const { mission } = await api.getMission(id, asked?.signal);
+    if (mission.version === detail.value.raw?.version) patch(id, { raw: mission });
+    change((before) => takeMissions(before, [mission]).state);
+  } catch {
+    // What cannot be heard now is heard in a few seconds; the connection is told of elsewhere.
+  }
+}
+
 const RECORDED = ['title', 'status', 'priority', 'progress', 'step', 'agent_type', 'model_used', 'tokens_used',
-  'input_tokens', 'output_tokens', 'cost_estimate', 'error_message'];
+  'input_tokens', 'output_tokens', 'cost_estimate', 'error_message', 'control', 'receipt', 'question', 'stalled_reason', 'budget_state'];
+/** What the update itself does not tell: a mission that waits no more has no question. */
+const TOLD_BY_HISTORY = new Set(['mission_question_answered', 'mission_question_expired']);
 
 /** Take in a live update of the open mission. @param {any} update */
 export function heed(update) {
   const { id, raw, events } = detail.value;
   const mission = update?.mission;
   if (!id || update?.mission_id !== id || !mission || (raw && mission.version <= raw.version)) return;
+  patch(id, { raw: mission });
+  if (!events || detail.value.more) return;
+  if ((events[events.length - 1]?.version ?? 0) + 1 !== mission.version || TOLD_BY_HISTORY.has(update.event_type)) {
+    readLatestEvents();
+    return;
+  }
   const event = { id: `${id}:${mission.version}`, type: update.event_type, at: update.timestamp, version: mission.version, changes: between(raw, mission) };
-  const isNext = events && (events[events.length - 1]?.version ?? 0) < mission.version && !detail.value.more;
-  patch(id, { raw: mission, events: isNext ? [...events, event].slice(-MOST_EVENTS) : events });
+  patch(id, { events: [...events, event].slice(-MOST_EVENTS) });
+}
+
+/** Read the events that came since the last one here, where the updates did not tell them all. */
+async function readLatestEvents() {
+  const { id, events } = detail.value;
+  if (!events) return;
+  try {
+    const { events: come, next_cursor: next } = await api.getEvents(id, events[events.length - 1]?.version ?? 0, asked?.signal);
+    const known = detail.value.events ?? [];
+    const last = known[known.length - 1]?.version ?? 0;
+    const later = come.filter((/** @type {MissionEvent} */ event) => event.version > last);
+    patch(id, { events: [...known, ...later].slice(-MOST_EVENTS), more: Boolean(next) });
+  } catch (error) {
+    if (!asked?.signal.aborted) patch(id, { problem: sentence(error) });
+  }
 }
 
 /** @param {any} before @param {any} after */
 function between(before, after) {
-  return Object.fromEntries(RECORDED.filter((name) => after[name] !== before?.[name]).map((name) => [name, after[name]]));
+  return Object.fromEntries(RECORDED.filter((name) => JSON.stringify(after[name]) !== JSON.stringify(before?.[name])).map((name) => [name, after[name]]));
 }

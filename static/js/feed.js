@@ -2,7 +2,7 @@
 import * as api from './api.js';
 import { sentence } from './actions.js';
 import { nextSegment, withPage } from './list.js';
-import { parseMission } from './missions.js';
+import { PAST_NEEDS, parseMission } from './missions.js';
 import { advanceMinutes, takeHistory, takeMissions } from './state.js';
 import { change, changeNow, serverNow, state } from './store.js';
 import { HOME, isFiltered, listKey, listQuery } from './url.js';
@@ -93,7 +93,7 @@ export async function readCounts() {
   const { route, revision, connection } = state.value;
   const key = listKey({ ...route, sort: '' });
   const isNew = countsAsked.key !== key;
-  if (route.needs || connection.phase !== 'live') return;
+  if (connection.phase !== 'live') return;
   if (!isNew && (countsAsked.revision === revision || Date.now() - countsAsked.at < (isFiltered(route) ? COUNTS_EVERY_MS : 12 * COUNTS_EVERY_MS))) return;
   countsAsked = { key, at: Date.now(), revision };
   if (isNew && route.q) await new Promise((resolve) => setTimeout(resolve, 2 * SEARCH_PAUSE_MS));
@@ -119,7 +119,39 @@ export async function readHistory() {
     query.set('limit', '1');
     const { total } = await api.listMissions(query);
     change((before) => ({ ...before, recentFailures: Number.isFinite(total) ? total : null }));
+    await readNeeds();
   } catch {
     // Read again in a minute; until then the bars go on with what comes live.
   }
+}
+
+/** From when on a mission that ended and needs a look is counted: what is older would stay in the strip for ever. */
+export const NEEDS_SINCE = '24h';
+const NEEDS_EVERY_MS = 3_000;
+let needsDue = 0;
+let needsAt = 0;
+
+/** Read how many missions that ended need a look. */
+async function readNeeds() {
+  /** @type {Record<string, number>} */
+  const found = {};
+  for (const need of PAST_NEEDS) {
+    const query = listQuery({ ...HOME, needs: need, since: NEEDS_SINCE }, ['cancelled'], serverNow());
+    query.set('limit', '1');
+    const { total } = await api.listMissions(query);
+    if (Number.isFinite(total) && total > 0) found[need] = total;
+  }
+  change((before) => ({ ...before, recentNeeds: found }));
+}
+
+/** Read them soon, where this update may change them. @param {any} update */
+export function heedNeeds(update) {
+  const isOne = update?.event_type === 'mission_cancel_unconfirmed' || update?.event_type === 'mission_order_acknowledged' ||
+    (update?.event_type === 'mission_cancelled' && update.mission?.budget_state === 'exceeded');
+  if (!isOne || needsDue) return;
+  needsDue = window.setTimeout(() => {
+    needsDue = 0;
+    needsAt = Date.now();
+    readNeeds().catch(() => undefined);
+  }, Math.max(SEARCH_PAUSE_MS, needsAt + NEEDS_EVERY_MS - Date.now()));
 }

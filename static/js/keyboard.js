@@ -1,13 +1,15 @@
 // The keyboard map of the whole page. Keys are left alone where somebody types, and single keys can be switched off.
-import { act, check, closeMission, openMission, setPaused, uncheckAll } from './actions.js';
+import { act, check, closeMission, nextQuestion, openMission, setPaused, uncheckAll } from './actions.js';
+import { allowedActions } from './missions.js';
 import { neighbour } from './state.js';
 import { changeNow, paused, state } from './store.js';
 import { singleKeys } from './settings.js';
-import { dialog, focusWanted, searchBox } from './ui.js';
+import { askWhy, dialog, focusWanted, searchBox } from './ui.js';
 
 /** @type {readonly {keys: string[], says: string}[]} */
 export const SHORTCUTS = [
   { keys: ['/'], says: 'Search' },
+  { keys: ['q'], says: 'Go to the next question' },
   { keys: ['j', '↓'], says: 'Next mission' },
   { keys: ['k', '↑'], says: 'Previous mission' },
   { keys: ['Enter'], says: 'Open the mission' },
@@ -15,7 +17,9 @@ export const SHORTCUTS = [
   { keys: ['n'], says: 'New mission' },
   { keys: ['x'], says: 'Select or unselect the mission' },
   { keys: ['s'], says: 'Start the mission' },
+  { keys: ['h'], says: 'Hold the mission (pause it), or let it go on' },
   { keys: ['c'], says: 'Cancel the mission' },
+  { keys: ['w'], says: 'Pause or cancel the mission, saying why' },
   { keys: ['r'], says: 'Retry the mission' },
   { keys: ['p'], says: 'Pause or resume updates' },
   { keys: ['Ctrl K', '⌘ K'], says: 'Command palette' },
@@ -27,6 +31,19 @@ const onCurrent = (run) => () => {
   const id = state.value.route.mission || state.value.cursor;
   if (id) run(id);
 };
+
+/** @param {string} id */
+function hold(id) {
+  const mission = state.value.missions.get(id);
+  const action = mission && allowedActions(mission).find((name) => name === 'pause' || name === 'resume');
+  if (action) act(id, action);
+}
+
+/** @param {string} id */
+function why(id) {
+  const mission = state.value.missions.get(id);
+  if (mission && allowedActions(mission).includes('cancel')) askWhy(id);
+}
 
 /** @param {number} steps */
 const move = (steps) => () => {
@@ -52,6 +69,9 @@ const SINGLE = {
   '?': () => { dialog.value = 'help'; },
   x: onCurrent(check),
   s: onCurrent((id) => act(id, 'start')),
+  q: nextQuestion,
+  h: onCurrent(hold),
+  w: onCurrent(why),
   c: onCurrent((id) => act(id, 'cancel')),
   r: onCurrent((id) => act(id, 'retry')),
   p: () => setPaused(!paused.value),

@@ -1,5 +1,5 @@
 // Which missions the list shows, in what order, and how far the server's pages have been read. Pure.
-import { FINAL, isAlive, needs, priorityRank, searchText, statusRank } from './missions.js';
+import { FINAL, needs, priorityRank, searchText, statusRank } from './missions.js';
 import { FACETS, createdAfter, listKey, wantedStatuses } from './url.js';
 
 /** @typedef {import('./missions.js').Mission} Mission */
@@ -104,7 +104,7 @@ export function matcher(route, now) {
     if (after !== null && mission.created_at < after) return false;
     if (before !== null && mission.created_at >= before) return false;
     if (route.parent && mission.parent_id !== route.parent) return false;
-    if (route.needs && !needs(mission, route.needs, now)) return false;
+    if (route.needs && !needs(mission, route.needs)) return false;
     if (!sought.length || (prefix && mission.id.startsWith(prefix))) return true;
     const text = searchText(mission);
     return sought.every((word) => text.includes(word));
@@ -166,14 +166,23 @@ export function undisturbed(shown, fresh) {
 
 /**
  * How many missions of each kind need a person.
- * @param {Iterable<Mission>} missions @param {readonly string[]} kinds @param {number} now milliseconds
+ * @param {Iterable<Mission>} missions @param {readonly string[]} kinds
  */
-export function countNeeds(missions, kinds, now) {
+export function countNeeds(missions, kinds) {
   /** @type {Record<string, number>} */
   const counts = Object.fromEntries(kinds.map((kind) => [kind, 0]));
-  for (const mission of missions) {
-    if (!isAlive(mission)) continue;
-    for (const kind of kinds) if (needs(mission, kind, now)) counts[kind] += 1;
-  }
+  for (const mission of missions) for (const kind of kinds) if (needs(mission, kind)) counts[kind] += 1;
   return counts;
+}
+
+/**
+ * The mission whose question stands next after that of `from`, the oldest first and round again; empty where none asks.
+ * @param {Iterable<Mission>} missions @param {string} from
+ */
+export function nextAsking(missions, from) {
+  const asking = [];
+  for (const mission of missions) if (needs(mission, 'question')) asking.push(mission);
+  asking.sort((a, b) => (a.question?.asked_at ?? 0) - (b.question?.asked_at ?? 0) || compareText(a.id, b.id));
+  const at = asking.findIndex(({ id }) => id === from);
+  return asking.length ? asking[(at + 1) % asking.length].id : '';
 }

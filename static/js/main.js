@@ -1,10 +1,11 @@
 // Starts the page and joins its parts: the connection feeds the state, the state is painted, the address follows.
 import { io } from '../vendor/socket.io.js';
-import { attend, detail, heed, readAgain } from './detail.js';
+import { attend, detail, hearHeartbeat, heed, readAgain } from './detail.js';
 import { effect, html, render } from './html.js';
-import { readCounts, readHistory, readMore } from './feed.js';
+import { heedNeeds, readCounts, readHistory, readMore } from './feed.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
+import { attendRecords, followRecords } from './records.js';
 import { setTheme, theme } from './settings.js';
 import { advanceMinutes, goTo, takeChanges, takeMetrics, takeSnapshot } from './state.js';
 import { change, correctClock, gather, route, serverNow, startClock, state } from './store.js';
@@ -16,6 +17,7 @@ import { ageOut } from './views/mission-list.js';
 const HISTORY_EVERY_S = 60;
 const SLEPT_MS = 5_000;
 const AWAY_NOTE_MS = 8_000;
+const HEARTBEAT_EVERY_S = 5;
 
 /** @type {import('./live.js').Listener} */
 const listener = {
@@ -31,6 +33,7 @@ const listener = {
   },
   update(payload) {
     gather(payload);
+    heedNeeds(payload);
     if (!state.value.paused) heed(payload);
   },
   metrics: (payload) => change((before) => takeMetrics(before, payload?.metrics)),
@@ -56,6 +59,8 @@ const live = follow(/** @type {any} */ (socket), listener, {
 
 setTheme(theme.value);
 effect(() => attend(route.value.mission));
+followRecords(/** @type {any} */ (socket));
+effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {
   passed += 1;
@@ -63,6 +68,7 @@ startClock(() => {
   ageOut();
   readCounts();
   if (state.value.feed.problem && state.value.feed.problem.until < Date.now()) readMore();
+  if (passed % HEARTBEAT_EVERY_S === 0 && state.value.connection.phase === 'live') hearHeartbeat();
   if (passed % HISTORY_EVERY_S === 0 && state.value.connection.phase === 'live') readHistory();
 });
 effect(() => {

@@ -15,7 +15,8 @@
  * @property {number} created_at
  * @property {number | null} started_at
  * @property {number | null} completed_at
- * @property {number | null} heartbeat_at
+ * @property {number | null} heartbeat_at when it was last heard of
+ * @property {number | null} moved_at when it last started or reported progress
  * @property {number | null} duration
  * @property {number} progress
  * @property {string} error_message
@@ -30,10 +31,37 @@
  * @property {string | null} parent_id
  * @property {string | null} retry_of
  * @property {boolean} stalled
- * @property {string} question
+ * @property {string} stalled_reason the evidence
+ * @property {Question | null} question what it waits for a person to answer
  * @property {string | null} control
+ * @property {Receipt | null} receipt
  * @property {{cost: number | null, tokens: number | null, seconds: number | null} | null} budget
+ * @property {string | null} budget_state
  * @property {number} version
+ */
+
+/**
+ * @typedef {object} Question
+ * @property {string} id
+ * @property {string} text
+ * @property {readonly string[] | null} options what may be answered; `null` is any text
+ * @property {number | null} asked_at
+ * @property {number | null} expires_at
+ */
+
+/**
+ * What became of the last order to its agent.
+ * @typedef {object} Receipt
+ * @property {string} action cancel or pause
+ * @property {string} cause
+ * @property {string} asked_by
+ * @property {string} reason
+ * @property {number | null} asked_at
+ * @property {number | null} deadline until when the agent should acknowledge it
+ * @property {number | null} delivered_at
+ * @property {number | null} acknowledged_at
+ * @property {number | null} stopped_at
+ * @property {boolean} unconfirmed whether the deadline passed without an acknowledgement
  */
 
 /** @type {readonly Status[]} */
@@ -69,6 +97,7 @@ export function parseMission(raw) {
     started_at: time(raw.started_at),
     completed_at: time(raw.completed_at),
     heartbeat_at: time(raw.heartbeat_at),
+    moved_at: time(raw.moved_at),
     duration: number(raw.duration),
     progress: Math.min(100, Math.max(0, number(raw.progress) ?? 0)),
     error_message: text(raw.error_message),
@@ -83,9 +112,12 @@ export function parseMission(raw) {
     parent_id: text(raw.parent_id) || null,
     retry_of: text(raw.retry_of) || null,
     stalled: raw.stalled === true,
+    stalled_reason: text(raw.stalled_reason),
     question: question(raw.question),
     control: text(raw.control) || null,
+    receipt: receipt(raw.receipt),
     budget: budget(raw.budget),
+    budget_state: text(raw.budget_state) || null,
     version: raw.version,
   };
 }
@@ -109,10 +141,22 @@ function text(value) {
   return JSON.parse(JSON.stringify(value.slice(0, KEPT_TEXT)));
 }
 
-/** @param {any} value */
+/** @param {any} value @returns {Question | null} */
 function question(value) {
-  if (value && typeof value === 'object') return text(value.text ?? value.question ?? value.prompt) || 'It waits for an answer';
-  return text(value);
+  if (!value || typeof value !== 'object' || typeof value.id !== 'string' || typeof value.text !== 'string') return null;
+  // What may be answered must arrive whole: the server compares it letter by letter.
+  const options = Array.isArray(value.options) ? value.options.filter((/** @type {any} */ option) => typeof option === 'string') : [];
+  return { id: value.id, text: value.text, options: options.length ? options : null, asked_at: time(value.asked_at), expires_at: time(value.expires_at) };
+}
+
+/** @param {any} value @returns {Receipt | null} */
+function receipt(value) {
+  if (!value || typeof value !== 'object' || typeof value.action !== 'string') return null;
+  return {
+    action: value.action, cause: text(value.cause), asked_by: text(value.asked_by), reason: text(value.reason),
+    asked_at: time(value.asked_at), deadline: time(value.deadline), delivered_at: time(value.delivered_at),
+    acknowledged_at: time(value.acknowledged_at), stopped_at: time(value.stopped_at), unconfirmed: value.unconfirmed === true,
+  };
 }
 
 /** @param {any} value */
@@ -131,29 +175,66 @@ export const isAlive = (mission) => !isFinal(mission);
 /** What may be done to it now, in the words of the API. @param {Mission} mission @returns {Action[]} */
 export function allowedActions(mission) {
   if (mission.status === 'pending') return ['start', 'cancel'];
-  return mission.status === 'running' ? ['cancel'] : ['retry'];
+  if (mission.status !== 'running') return ['retry'];
+  return [mission.control === 'pause_requested' || mission.control === 'paused' ? 'resume' : 'pause', 'cancel'];
 }
-/** @typedef {'start' | 'cancel' | 'retry'} Action */
+/** @typedef {'start' | 'pause' | 'resume' | 'cancel' | 'retry'} Action */
+/** @type {readonly Action[]} */
+export const ACTIONS = ['start', 'pause', 'resume', 'cancel', 'retry'];
 
-/** What needs a person's eye. */
-export const NEEDS = /** @type {const} */ (['question', 'stalled', 'over_budget']);
+/** What needs a person's eye while it lives: all living missions are here, so the page counts these itself. */
+export const LIVE_NEEDS = /** @type {const} */ (['question', 'stalled', 'budget']);
+/** What needs one after it ended: only the server can count these. */
+export const PAST_NEEDS = /** @type {const} */ (['unconfirmed', 'over_budget']);
+export const NEEDS = /** @type {const} */ ([...LIVE_NEEDS, ...PAST_NEEDS]);
 
-/** @param {Mission} mission @param {string} need @param {number} now milliseconds */
-export function needs(mission, need, now) {
-  if (!isAlive(mission)) return false;
-  if (need === 'question') return mission.question !== '';
-  return need === 'stalled' ? mission.stalled : isOverBudget(mission, now);
+/** The same answer as the server gives. @param {Mission} mission @param {string} need */
+export function needs(mission, need) {
+  if (need === 'question') return mission.question !== null && isAlive(mission);
+  if (need === 'stalled') return mission.stalled && isAlive(mission);
+  if (need === 'budget') return mission.budget_state === 'warning' && isAlive(mission);
+  return need === 'over_budget' ? mission.budget_state === 'exceeded' : isUnconfirmed(mission);
 }
 
-/** @param {Mission} mission @param {number} now milliseconds */
-export function isOverBudget(mission, now) {
-  if (!mission.budget) return false;
-  const { cost, tokens, seconds: time } = mission.budget;
-  return exceeds(mission.cost_estimate, cost) || exceeds(mission.tokens_used, tokens) || exceeds(elapsed(mission, now), time);
+/** Whether its agent did not confirm a cancel in time, so that it may still run. @param {Mission} mission */
+export const isUnconfirmed = (mission) => mission.control === 'cancel_requested' && mission.receipt?.unconfirmed === true;
+
+/** From which share of a limit on its use is near it. The server warns at the same. */
+export const WARNING_SHARE = 0.8;
+
+/** @typedef {{kind: 'cost' | 'tokens' | 'seconds', used: number, limit: number, share: number, level: 'ok' | 'warning' | 'exceeded'}} Use */
+
+/** What is used of a limit. @param {Use['kind']} kind @param {number | null} used @param {number} limit @returns {Use} */
+export function use(kind, used, limit) {
+  const share = !used ? 0 : limit > 0 ? used / limit : 1;
+  return { kind, used: used ?? 0, limit, share, level: share >= 1 ? 'exceeded' : share >= WARNING_SHARE ? 'warning' : 'ok' };
 }
 
-/** @param {number | null} used @param {number | null} limit */
-const exceeds = (used, limit) => limit !== null && used !== null && used > limit;
+/** What a mission used of each of its limits. @param {Mission} mission @param {number} now milliseconds @returns {Use[]} */
+export function budgetUse(mission, now) {
+  const { cost, tokens, seconds: time } = mission.budget ?? { cost: null, tokens: null, seconds: null };
+  const uses = [];
+  if (cost !== null) uses.push(use('cost', mission.cost_estimate, cost));
+  if (tokens !== null) uses.push(use('tokens', mission.tokens_used, tokens));
+  if (time !== null) uses.push(use('seconds', elapsed(mission, now), time));
+  return uses;
+}
+
+/** @typedef {{name: string, at: number | null, missing: string}} Step */
+
+/**
+ * What became of an order, step by step. A step without a time has not come; `missing` says so.
+ * @param {Receipt} receipt @returns {Step[]}
+ */
+export function receiptSteps({ action, asked_at: asked, delivered_at: delivered, acknowledged_at: acknowledged, stopped_at: stopped, unconfirmed }) {
+  const steps = [
+    { name: 'Asked', at: asked, missing: '' },
+    { name: 'Delivered', at: delivered, missing: 'not yet: the agent hears it with its next word' },
+    { name: action === 'pause' ? 'Paused' : 'Acknowledged', at: acknowledged, missing: unconfirmed ? 'not in time: the agent may still run' : 'not yet' },
+  ];
+  if (action === 'cancel') steps.push({ name: 'Stopped', at: stopped, missing: 'the agent has not said so' });
+  return steps;
+}
 
 /** Seconds it has run, or ran. @param {Mission} mission @param {number} now milliseconds */
 export function elapsed(mission, now) {
@@ -172,7 +253,7 @@ export const tellsProgress = (mission) => mission.status !== 'running' || missio
 
 /** Seconds until its end if it goes on at the pace of its progress; `null` where that would be a guess. */
 export function expectedRest(/** @type {Mission} */ mission, /** @type {number} */ now) {
-  if (mission.status !== 'running' || mission.stalled || mission.progress < 5 || mission.progress >= 100) return null;
+  if (mission.status !== 'running' || mission.stalled || mission.question || mission.control === 'paused' || mission.progress < 5 || mission.progress >= 100) return null;
   // The pace up to the last report: between reports time passes and progress stands still.
   const ran = seconds(mission.started_at ?? now, mission.heartbeat_at ?? now);
   if (!ran || ran < 5) return null;

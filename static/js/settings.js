@@ -1,4 +1,4 @@
-// What this browser remembers for its reader: theme, and whether single keys are shortcuts.
+// What this browser remembers for its reader: theme, name, and whether single keys are shortcuts.
 import { signal } from './html.js';
 
 export const THEMES = /** @type {const} */ (['dark', 'light', 'system']);
@@ -23,6 +23,17 @@ function remember(name, value) {
 
 export const theme = signal(remembered('theme', 'dark'));
 export const singleKeys = signal(remembered('keys', 'on') === 'on');
+
+/** Who answers and asks here, as the records will say; empty where the reader does not. */
+export const personName = signal(remembered('name', ''));
+/** How long a name the server takes. */
+export const MAX_NAME = 200;
+
+/** @param {string} value */
+export function setPersonName(value) {
+  personName.value = value.slice(0, MAX_NAME);
+  remember('name', personName.value);
+}
 
 /** @param {string} value */
 export function setTheme(value) {

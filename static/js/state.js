@@ -3,11 +3,11 @@
 // One thing is changed in place: the map of missions. To copy ten thousand entries sixty times a second would cost
 // more than all the rest; `revision` tells that it changed.
 import { cutAfter, newFeed, listed, order, undisturbed } from './list.js';
-import { isFinal, parseMission } from './missions.js';
+import { isFinal, isUnconfirmed, parseMission } from './missions.js';
 import { HOME, listKey } from './url.js';
 
 /** @typedef {import('./missions.js').Mission} Mission */
-/** @typedef {import('./missions.js').Action} Action */
+/** @typedef {import('./missions.js').Action | 'answer'} Deed */
 /** @typedef {import('./url.js').Route} Route */
 /** @typedef {import('./list.js').Feed} Feed */
 
@@ -33,6 +33,7 @@ import { HOME, listKey } from './url.js';
  * @property {readonly Point[]} history one a minute, the newest last
  * @property {{key: string, total: number, facets: Record<string, Record<string, number>>} | null} counts
  * @property {number | null} recentFailures failed among those created in the last hour
+ * @property {Readonly<Record<string, number>>} recentNeeds of each of `PAST_NEEDS`, how many among those created in the last day
  * @property {Connection} connection
  * @property {{status: string, detail: string}} service
  * @property {Route} route
@@ -43,12 +44,12 @@ import { HOME, listKey } from './url.js';
  * @property {{scrolled: boolean, pointing: boolean}} reading
  * @property {string} cursor id of the mission the keyboard is at
  * @property {ReadonlySet<string>} checked
- * @property {ReadonlyMap<string, Action>} acting what was asked and not yet answered
+ * @property {ReadonlyMap<string, Deed>} acting what was asked and not yet answered
  * @property {boolean} paused
  * @property {ReadonlyMap<string, any>} held newest update of each mission while paused
  * @property {number} away changes that came after a gap, until dismissed
  * @property {readonly Toast[]} toasts
- * @property {{created: number, failed: number, completed: number}} news since it was last announced
+ * @property {{created: number, failed: number, completed: number, asked: readonly string[]}} news since it was last announced; of what asks, the ids
  */
 
 /** Beyond this many missions some are forgotten: at the top of the list its last, elsewhere the new ones that ended. */
@@ -56,16 +57,19 @@ export const MOST_MISSIONS = 12_000;
 const KEPT_MISSIONS = 10_000;
 const MOST_TOASTS = 4;
 
+/** @type {State['news']} */
+export const NO_NEWS = Object.freeze({ created: 0, failed: 0, completed: 0, asked: [] });
+
 /** @param {Route} [route] @returns {State} */
 export function initialState(route = HOME) {
   return {
     missions: new Map(), revision: 0, shape: 0, aliveKnown: false, loaded: false, unreadable: 0,
-    metrics: null, history: [], counts: null, recentFailures: null,
+    metrics: null, history: [], counts: null, recentFailures: null, recentNeeds: {},
     connection: { phase: 'connecting', latency_ms: null, as_of: null },
     service: { status: 'healthy', detail: '' },
     route, feed: newFeed(route), order: [], waiting: 0, passed: 0, reading: { scrolled: false, pointing: false },
     cursor: '', checked: new Set(), acting: new Map(), paused: false, held: new Map(), away: 0, toasts: [],
-    news: { created: 0, failed: 0, completed: 0 },
+    news: NO_NEWS,
   };
 }
 
@@ -86,7 +90,7 @@ export function takeMissions(state, raws) {
       continue;
     }
     const known = state.missions.get(mission.id);
-    if (known && known.version >= mission.version) continue;
+    if (known && !isNewer(mission, known)) continue;
     state.missions.set(mission.id, mission);
     changed += 1;
     reshaped ||= !known || movesInLists(known, mission) || state.route.sort !== '';
@@ -95,11 +99,16 @@ export function takeMissions(state, raws) {
   return { state: { ...state, unreadable, revision: state.revision + 1, shape: state.shape + (reshaped ? 1 : 0) }, changed };
 }
 
+/** A sign of life is news without being a new version. @param {Mission} come @param {Mission} known */
+function isNewer(come, known) {
+  return come.version > known.version || (come.version === known.version && (come.heartbeat_at ?? 0) > (known.heartbeat_at ?? 0));
+}
+
 /** @param {Mission} before @param {Mission} after */
 function movesInLists(before, after) {
   return before.status !== after.status || before.agent_type !== after.agent_type || before.model_used !== after.model_used ||
-    before.type !== after.type || before.stalled !== after.stalled || before.question !== after.question ||
-    before.priority !== after.priority || after.budget !== null;
+    before.type !== after.type || before.stalled !== after.stalled || before.question?.id !== after.question?.id ||
+    before.priority !== after.priority || before.budget_state !== after.budget_state || isUnconfirmed(before) !== isUnconfirmed(after);
 }
 
 /**
@@ -167,8 +176,9 @@ function withNews(news, updates) {
   /** @param {string} type */
   const many = (type) => updates.reduce((sum, update) => sum + (update.event_type === type ? 1 : 0), 0);
   const more = { created: many('mission_created'), failed: many('mission_failed'), completed: many('mission_completed') };
-  if (!more.created && !more.failed && !more.completed) return news;
-  return { created: news.created + more.created, failed: news.failed + more.failed, completed: news.completed + more.completed };
+  const asked = updates.filter((update) => update.event_type === 'mission_question_asked').map((update) => update.mission_id);
+  if (!more.created && !more.failed && !more.completed && !asked.length) return news;
+  return { asked: asked.length ? [...new Set([...news.asked, ...asked])] : news.asked, created: news.created + more.created, failed: news.failed + more.failed, completed: news.completed + more.completed };
 }
 
 /** @type {Readonly<Record<string, 'created' | 'completed' | 'failed' | 'cancelled'>>} */
@@ -327,7 +337,7 @@ export function toggleChecked(state, id) {
   return { ...state, checked };
 }
 
-/** @param {State} state @param {string} id @param {Action | null} action @returns {State} */
+/** @param {State} state @param {string} id @param {Deed | null} action @returns {State} */
 export function setActing(state, id, action) {
   const acting = new Map(state.acting);
   if (action) acting.set(id, action);

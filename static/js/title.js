@@ -1,7 +1,7 @@
 // The tab's title and icon: they tell failures and questions to one who looks elsewhere.
 import { effect } from './html.js';
 import { countNeeds } from './list.js';
-import { connection, serverNow, state } from './store.js';
+import { connection, state } from './store.js';
 
 const NAME = 'Mission Dashboard';
 const LIT = { calm: '#3fcf8e', away: '#f2b84b', failed: '#ff7a7a', question: '#c792ff' };
@@ -16,7 +16,7 @@ export function watchTitle() {
     // Failures count from when somebody last looked.
     if (!document.hidden || seen === null) seen = failedNow;
     const failed = Math.max(0, (failedNow ?? 0) - (seen ?? 0));
-    const { question } = countNeeds(missions.values(), ['question'], serverNow());
+    const { question } = countNeeds(missions.values(), ['question']);
     const news = [question && `${question}?`, failed && `${failed}✕`].filter(Boolean).join(' ');
     const title = news ? `(${news}) ${NAME}` : NAME;
     if (document.title !== title) document.title = title;

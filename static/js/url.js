@@ -1,5 +1,5 @@
 // The page's state that lives in its address: what is filtered, how it is shown, and which mission is open.
-import { FINAL, NEEDS, PRIORITIES, STATUSES } from './missions.js';
+import { NEEDS, PAST_NEEDS, PRIORITIES, STATUSES } from './missions.js';
 
 /**
  * @typedef {object} Route
@@ -21,7 +21,7 @@ import { FINAL, NEEDS, PRIORITIES, STATUSES } from './missions.js';
  */
 
 export const VIEWS = /** @type {const} */ (['cards', 'table', 'timeline']);
-export const TABS = /** @type {const} */ (['overview', 'timeline', 'result', 'sub']);
+export const TABS = /** @type {const} */ (['overview', 'timeline', 'spans', 'logs', 'result', 'sub']);
 export const SORTS = /** @type {const} */ (['created_at', 'priority', 'duration', 'tokens_used', 'cost_estimate']);
 /** @type {Readonly<Record<string, {label: string, minutes: number}>>} */
 export const SINCE = {
@@ -120,6 +120,7 @@ export function listQuery(route, statuses, now) {
   for (const facet of FACETS) if (facet !== 'status') for (const value of route[facet]) query.append(facet, value);
   if (route.q.trim()) query.set('q', route.q.trim());
   if (route.parent) query.set('parent_id', route.parent);
+  if (route.needs) query.set('needs', route.needs);
   const after = createdAfter(route, now);
   if (after !== null) query.set('created_after', new Date(after).toISOString());
   if (route.to) query.set('created_before', route.to);
@@ -135,5 +136,7 @@ export function createdAfter(route, now) {
 /** The statuses a route wants to see, all where it does not say. @param {Route} route @returns {readonly string[]} */
 export function wantedStatuses(route) {
   const wanted = route.status.length ? route.status : STATUSES;
-  return route.needs ? wanted.filter((status) => !(/** @type {readonly string[]} */ (FINAL).includes(status))) : wanted;
+  if (!route.needs) return wanted;
+  const ended = /** @type {readonly string[]} */ (PAST_NEEDS).includes(route.needs);
+  return wanted.filter((status) => status === (ended ? 'cancelled' : 'running'));
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { comparator, countNeeds, listed, matcher, newFeed, nextSegment, undisturbed, withPage } from '../../static/js/list.js';
-import { expectedRest, parseMission, tellsProgress } from '../../static/js/missions.js';
+import { comparator, countNeeds, listed, matcher, newFeed, nextAsking, nextSegment, undisturbed, withPage } from '../../static/js/list.js';
+import { NEEDS, expectedRest, parseMission, tellsProgress } from '../../static/js/missions.js';
 import { HOME } from '../../static/js/url.js';
-import { makeRaw } from './make.mjs';
+import { makeQuestion, makeRaw, makeReceipt } from './make.mjs';
 
 const NOW = Date.UTC(2026, 0, 1, 13);
 const mission = (said) => parseMission(makeRaw(said));
@@ -70,14 +70,27 @@ test('what stands before the last one shown is news, what stands after it was re
   assert.deepEqual(undisturbed(['b', 'a'], ['a', 'b']), { order: ['b', 'a'], waiting: 0 });
 });
 
-test('only what lives needs somebody', () => {
-  const counts = countNeeds([
-    mission({ status: 'running', stalled: true }), mission({ status: 'failed', stalled: true }),
-    mission({ status: 'running', question: 'Refund?' }), mission({ status: 'running', cost_estimate: 2, budget: { cost: 1, tokens: null, seconds: null } }),
-    mission({ status: 'running', started_at: new Date(NOW - 60_000).toISOString(), budget: { cost: null, tokens: null, seconds: 30 } }),
-  ], ['question', 'stalled', 'over_budget'], NOW);
+test('what needs somebody is counted by kind', () => {
+  const missions = [
+    mission({ status: 'running', stalled: true }), mission({ status: 'failed', stalled: true }), mission({ status: 'running', question: makeQuestion() }),
+    mission({ status: 'running', budget_state: 'warning' }), mission({ status: 'completed', budget_state: 'warning' }), mission({ status: 'cancelled', budget_state: 'exceeded' }),
+    mission({ status: 'cancelled', control: 'cancel_requested', receipt: makeReceipt({ unconfirmed: true }) }),
+    mission({ status: 'cancelled', control: 'cancel_requested', receipt: makeReceipt() }), mission({ status: 'cancelled', control: null, receipt: makeReceipt() }),
+  ];
 
-  assert.deepEqual(counts, { question: 1, stalled: 1, over_budget: 2 });
+  assert.deepEqual(countNeeds(missions, NEEDS), { question: 1, stalled: 1, budget: 1, unconfirmed: 1, over_budget: 1 });
+});
+
+test('the next question is the one that waits longest, and then round again', () => {
+  const asked = (minute) => mission({ status: 'running', question: makeQuestion({ asked_at: `2026-01-01T12:0${minute}:00Z` }) });
+  const [second, first, quiet] = [asked(2), asked(1), mission({ status: 'running' })];
+  const all = [second, first, quiet];
+
+  assert.equal(nextAsking(all, ''), first.id);
+  assert.equal(nextAsking(all, first.id), second.id);
+  assert.equal(nextAsking(all, second.id), first.id);
+  assert.equal(nextAsking(all, quiet.id), first.id);
+  assert.equal(nextAsking([quiet], ''), '');
 });
 
 test('an expected end is told only where progress bears it', () => {
@@ -87,5 +100,7 @@ test('an expected end is told only where progress bears it', () => {
   assert.equal(expectedRest(mission({ ...running, progress: 50 }), NOW), 60);
   assert.equal(expectedRest(mission({ ...running, progress: 2 }), NOW), null);
   assert.equal(expectedRest(mission({ ...running, progress: 50, stalled: true }), NOW), null);
+  assert.equal(expectedRest(mission({ ...running, progress: 50, control: 'paused' }), NOW), null);
+  assert.equal(expectedRest(mission({ ...running, progress: 50, question: makeQuestion() }), NOW), null);
   assert.equal(tellsProgress(mission({ ...running, progress: 0 })), false);
 });

@@ -10,7 +10,8 @@ export function makeRaw(said = {}) {
     priority: 'medium', created_at: new Date(Date.UTC(2026, 0, 1, 12, 0, made)).toISOString(), started_at: null, completed_at: null,
     duration: null, progress: 0, error_message: null, result: null, metadata: {}, agent_type: null, model_used: null, tokens_used: null,
     cost_estimate: null, version: 1, updated_at: null, parent_id: null, retry_of: null, step: null, input_tokens: null, output_tokens: null,
-    heartbeat_at: null, stalled: false, budget: null, question: null, control: null, ...said,
+    heartbeat_at: null, moved_at: null, stalled: false, stalled_reason: null, budget: null, budget_state: null, question: null, control: null,
+    receipt: null, ...said,
   };
 }
 
@@ -21,6 +22,15 @@ export const makeMetrics = (said = {}) => ({
 
 export const makeUpdate = (mission, said = {}) => ({
   event_type: 'mission_progress', mission_id: mission.id, mission, cursor: '0.1', timestamp: '2026-01-01T12:00:30Z', ...said,
+});
+
+export const makeQuestion = (said = {}) => ({
+  id: 'q1', text: 'Refund $412.00?', options: ['approve', 'deny'], asked_at: '2026-01-01T12:00:10Z', expires_at: null, ...said,
+});
+
+export const makeReceipt = (said = {}) => ({
+  action: 'cancel', cause: 'person', asked_by: 'Ada', reason: 'Too dear', asked_at: '2026-01-01T12:00:10Z', deadline: '2026-01-01T12:00:40Z',
+  delivered_at: null, acknowledged_at: null, stopped_at: null, unconfirmed: false, ...said,
 });
 
 /** Time that moves only when told to. */

@@ -27,7 +27,7 @@ for (const theme of Object.keys(THEMES)) {
     const known = colours(theme);
     const pairs = [
       ...TEXTS.flatMap((text) => GROUNDS.map((ground) => [text, ground])), ['faint', 'canvas'], ['faint', 'surface'], ['faint', 'raised'],
-      ['text', 'hover'], ['muted', 'hover'], ['accent-ink', 'accent'], ['danger-ink', 'danger'], ['critical', 'critical-ground'], ['high', 'high-ground'], ['accent', 'surface'],
+      ['text', 'hover'], ['muted', 'hover'], ['accent-ink', 'accent'], ['danger-ink', 'danger'], ['question-ink', 'question'], ['critical', 'critical-ground'], ['high', 'high-ground'], ['accent', 'surface'],
     ];
     const whole = theme === 'dark' ? known : { ...colours('dark'), ...known };
 

@@ -36,10 +36,12 @@ test('the query speaks the names of the API', () => {
 
   assert.equal(query.toString(), new URLSearchParams([
     ['status', 'running'], ['priority', 'high'], ['type', 'data analysis'], ['agent_type', 'A&B'], ['model_used', 'm=1'], ['q', 'naïve 🚀 “x”'],
-    ['parent_id', 'p'], ['created_after', '2026-01-01T00:00:00.000Z'], ['created_before', '2026-01-02T00:00:00.000Z'],
+    ['parent_id', 'p'], ['needs', 'stalled'], ['created_after', '2026-01-01T00:00:00.000Z'], ['created_before', '2026-01-02T00:00:00.000Z'],
   ]).toString());
 });
 
-test('what needs somebody is alive', () => {
-  assert.deepEqual(wantedStatuses({ ...HOME, needs: 'stalled' }), ['running', 'pending']);
+test('what needs somebody while it lives runs, and the rest was cancelled', () => {
+  assert.deepEqual(wantedStatuses({ ...HOME, needs: 'stalled' }), ['running']);
+  assert.deepEqual(wantedStatuses({ ...HOME, needs: 'unconfirmed' }), ['cancelled']);
+  assert.equal(listQuery({ ...HOME, needs: 'question' }, ['running'], 0).get('needs'), 'question');
 });

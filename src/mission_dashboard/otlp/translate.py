@@ -12,7 +12,8 @@ import orjson
 from mission_dashboard.otlp.decode import Attributes, OtelSpan, WrongSpan
 from mission_dashboard.otlp.names import ALIASES, KINDS, MISSION_KINDS, MODEL_KINDS, STEP
 from mission_dashboard.records import MAX_ATTRIBUTES_BYTES, Span, SpanUsage
-from mission_dashboard.reports import MAX_COST, MAX_ERROR, MAX_NAME, MAX_TITLE, MAX_TOKENS
+from mission_dashboard.reports import MAX_COST, MAX_ERROR, MAX_NAME, MAX_TITLE
+from mission_dashboard.usage import MAX_TOKENS
 
 SKEW = timedelta(minutes=10)
 """How far ahead of ours a sender's clock may be; such times become now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -209,7 +208,9 @@ def delta_rows(delta: Delta) -> dict[str, list[dict[str, Any]]]:
         for at, minute in sorted(delta.minutes.items())
     ]
     totals = [{"tokens": delta.tokens, "cost": delta.cost, "duration": delta.duration, "ran": delta.ran}]
-    spend = [{"day": day, "model": model, **asdict(part)} for (day, model), part in sorted(delta.spend.items()) if part]
+    spend = [
+        {"day": day, "model": model, **part.as_dict()} for (day, model), part in sorted(delta.spend.items()) if part
+    ]
     days = [
         {"day": day, "agent_type": agent_type, "tokens": used.tokens, "cost": used.cost}
         for (day, agent_type), used in sorted(delta.days.items())

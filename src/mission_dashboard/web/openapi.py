@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from mission_dashboard import __version__
 from mission_dashboard.metrics import FACETS
 from mission_dashboard.missions import Cause, QuestionState
-from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, SORTS
+from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, NEEDS, SORTS
 from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
 from mission_dashboard.records import LEVELS, LogsSaid, SpansSaid
 from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
@@ -431,6 +431,7 @@ PAGE_QUERY = (
     _repeatable("status", STATUSES),
     _repeatable("priority", PRIORITIES),
     *(_repeatable(name) for name in FACETS if name not in ("status", "priority")),
+    _repeatable("needs", tuple(NEEDS)),
     _parameter("q", {"type": "string", "maxLength": 200}, "words that title, description, agent, model or id have"),
     _parameter("parent_id", {"type": "string", "minLength": 1, "maxLength": 255}),
     _parameter("created_after", {"type": "string", "format": "date-time"}),

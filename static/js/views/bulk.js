@@ -2,6 +2,7 @@
 import { html } from '../html.js';
 import { actOnMany, checkedFor, copy, uncheckAll } from '../actions.js';
 import { plural } from '../format.js';
+import { ACTIONS } from '../missions.js';
 import { checked, state } from '../store.js';
 import { confirm } from '../ui.js';
 import { ACTION_NAMES } from './bits.js';
@@ -12,7 +13,7 @@ export function BulkBar() {
   const number = checked.value.size;
   if (!number) return null;
   return html`<section class="bulk-bar" aria-label="Selected missions"><b role="status">${plural(number, 'mission')} selected</b>
-    ${(/** @type {Action[]} */ (['start', 'cancel', 'retry'])).map((action) => {
+    ${ACTIONS.map((action) => {
       const ids = checkedFor(action);
       return ids.length > 0 && html`<button type="button" key=${action} class="button" data-tone=${action === 'cancel' ? 'danger' : 'plain'} onClick=${() => ask(action, ids)}>${ACTION_NAMES[action]} ${ids.length}</button>`;
     })}

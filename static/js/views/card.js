@@ -4,7 +4,8 @@ import { check, openMission } from '../actions.js';
 import { cost, percent, tokens } from '../format.js';
 import { focusWanted } from '../ui.js';
 import { tellsProgress } from '../missions.js';
-import { ActionButtons, Elapsed, OverBudget, PriorityBadge, ProgressBar, StatusBadge, Time, sayingOf, stateOf } from './bits.js';
+import { ActionButtons, Elapsed, Flag, PriorityBadge, ProgressBar, StatusBadge, Time, sayingOf, stateOf } from './bits.js';
+import { CardAnswers } from './question.js';
 
 export const CARD_HEIGHT = 166;
 export const GAP = 12;
@@ -15,7 +16,7 @@ export const GAP = 12;
  * @property {number} x @property {number} y @property {number} width
  * @property {number} place @property {number} of
  * @property {boolean} open @property {boolean} current @property {boolean} checked
- * @property {import('../missions.js').Action | undefined} acting
+ * @property {import('../state.js').Deed | undefined} acting
  */
 
 /** Draws again only when something about its own mission changed. */
@@ -42,7 +43,7 @@ export class MissionCard extends Component {
         style=${{ left: `${x}px`, top: `${y}px`, width: `${width}px` }}>
       <div class="mission-card__top">
         <${StatusBadge} mission=${mission} acting=${acting} />
-        <${OverBudget} mission=${mission} />
+        <${Flag} mission=${mission} />
         <label class="mission-card__check"><input type="checkbox" checked=${checked} onChange=${() => check(mission.id)} />
           <span class="visually-hidden">Select ${mission.title}</span></label>
         <${PriorityBadge} priority=${mission.priority} />
@@ -51,7 +52,7 @@ export class MissionCard extends Component {
         onClick=${() => openMission(mission.id)}><bdi>${mission.title}</bdi></button></h3>
       <p class="mission-card__saying" dir="auto" data-tone=${name}>${sayingOf(mission)}</p>
       <${ProgressBar} mission=${mission} />
-      <div class="mission-card__numbers">
+      ${name === 'question' ? html`<${CardAnswers} mission=${mission} acting=${acting} />` : html`<div class="mission-card__numbers">
         ${tellsProgress(mission) && html`<b>${percent(mission.progress)}%</b>`}
         ${mission.status === 'pending'
           ? html`<span><${Time} at=${mission.created_at} prefix="created " /></span>`
@@ -65,7 +66,7 @@ export class MissionCard extends Component {
           ${mission.model_used && html`<span class="tag" dir="auto">${mission.model_used}</span>`}
         </span>
         <span class="mission-card__actions"><${ActionButtons} mission=${mission} acting=${acting} small=${true} /></span>
-      </div>
+      </div>`}
     </div>`;
   }
 }

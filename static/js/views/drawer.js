@@ -5,17 +5,20 @@ import { detail, readAgain } from '../detail.js';
 import { words } from '../format.js';
 import { parseMission } from '../missions.js';
 import { acting, loaded, route, state } from '../store.js';
+import { askWhy } from '../ui.js';
 import { ActionButtons, PriorityBadge, ProgressBar, StatusBadge } from './bits.js';
 import { Icon } from './icons.js';
 import { Overview } from './drawer-overview.js';
 import { Events } from './drawer-events.js';
+import { Logs } from './drawer-logs.js';
 import { Result } from './drawer-result.js';
+import { Spans } from './drawer-spans.js';
 import { SubMissions } from './drawer-sub.js';
 
 /** @type {Readonly<Record<string, string>>} */
-const TAB_NAMES = { overview: 'Overview', timeline: 'Timeline', result: 'Result', sub: 'Sub-missions' };
+const TAB_NAMES = { overview: 'Overview', timeline: 'Timeline', spans: 'Spans', logs: 'Logs', result: 'Result', sub: 'Sub-missions' };
 /** @type {Readonly<Record<string, (props: any) => any>>} */
-const PANELS = { overview: Overview, timeline: Events, result: Result, sub: SubMissions };
+const PANELS = { overview: Overview, timeline: Events, spans: Spans, logs: Logs, result: Result, sub: SubMissions };
 
 export function Drawer() {
   const { mission: id, tab } = route.value;
@@ -48,6 +51,7 @@ export function Drawer() {
       ${known && html`<${Panel} mission=${known} detail=${detail.value} open=${openMission} />`}
     </div>
     ${known && html`<footer class="drawer__foot"><${ActionButtons} mission=${known} acting=${acting.value.get(id)} />
+      ${known.status === 'running' && html`<button type="button" class="button" data-tone="ghost" onClick=${() => askWhy(id)} title="Pause or cancel, saying why (w)">Say why…</button>`}
       <span class="drawer__space"></span>
       <button type="button" class="button" onClick=${() => copy(location.href, 'the link')}>Copy link</button></footer>`}
   </aside>`;

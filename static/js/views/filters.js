@@ -31,7 +31,9 @@ export function FilterRow() {
 }
 
 /** @type {Readonly<Record<string, string>>} */
-const NEED_NAMES = { question: 'Waiting for an answer', stalled: 'Stalled', over_budget: 'Over budget' };
+export const NEED_NAMES = {
+  question: 'Waiting for an answer', stalled: 'Stalled', budget: 'Near their budget', over_budget: 'Stopped by a budget', unconfirmed: 'Cancel unconfirmed',
+};
 
 function StatusTabs() {
   const { status } = route.value;

@@ -7,12 +7,14 @@ import { PRIORITIES } from '../missions.js';
 import { counts } from '../store.js';
 import { Dialog, closeDialog } from './dialogs.js';
 
-/** @typedef {{title: string, description: string, type: string, priority: string, agent_type: string, model_used: string, cost: string}} Wish */
+/** @typedef {{title: string, description: string, type: string, priority: string, agent_type: string, model_used: string, cost: string, tokens: string, seconds: string}} Wish */
 
 /** @type {Wish} */
-const BLANK = { title: '', description: '', type: '', priority: 'medium', agent_type: '', model_used: '', cost: '' };
+const BLANK = { title: '', description: '', type: '', priority: 'medium', agent_type: '', model_used: '', cost: '', tokens: '', seconds: '' };
 /** Which field of the form shows what the server says of a field of the API. @type {Readonly<Record<string, keyof Wish>>} */
-const SHOWN_AT = { title: 'title', description: 'description', metadata: 'type', priority: 'priority', agent_type: 'agent_type', model_used: 'model_used', budget: 'cost', 'budget.cost': 'cost' };
+const SHOWN_AT = { title: 'title', description: 'description', metadata: 'type', priority: 'priority', agent_type: 'agent_type', model_used: 'model_used', budget: 'cost', 'budget.cost': 'cost', 'budget.tokens': 'tokens', 'budget.seconds': 'seconds' };
+/** @type {readonly ('cost' | 'tokens' | 'seconds')[]} */
+const LIMITS = ['cost', 'tokens', 'seconds'];
 
 /** A text that no other wish has: also where the page is served without TLS and randomUUID is missing. */
 function newKey() {
@@ -28,7 +30,8 @@ function toBody(wish) {
   if (wish.agent_type.trim()) body.agent_type = wish.agent_type.trim();
   if (wish.model_used.trim()) body.model_used = wish.model_used.trim();
   // What is no number goes as it is, for the server to say so.
-  if (wish.cost.trim()) body.budget = { cost: Number.isFinite(Number(wish.cost)) ? Number(wish.cost) : wish.cost };
+  const limits = LIMITS.filter((name) => wish[name].trim()).map((name) => [name, Number.isFinite(Number(wish[name])) ? Number(wish[name]) : wish[name]]);
+  if (limits.length) body.budget = Object.fromEntries(limits);
   return body;
 }
 
@@ -72,10 +75,14 @@ export function NewMission() {
     </div></fieldset>
     <div class="form__pair">
       <${Field} ...${shared} name="type" label="Type" options=${known('type')} hint="for example data_analysis" />
-      <${Field} ...${shared} name="cost" label="Cost budget in US$" numeric=${true} />
       <${Field} ...${shared} name="agent_type" label="Agent" options=${known('agent_type')} />
       <${Field} ...${shared} name="model_used" label="Model" options=${known('model_used')} />
     </div>
+    <fieldset class="form__field"><legend>Budget: the mission is cancelled when one is used up</legend><div class="form__three">
+      <${Field} ...${shared} name="cost" label="Cost in US$" numeric=${true} />
+      <${Field} ...${shared} name="tokens" label="Tokens" numeric=${true} />
+      <${Field} ...${shared} name="seconds" label="Seconds" numeric=${true} />
+    </div></fieldset>
     <footer class="dialog__foot"><button type="button" class="button" onClick=${closeDialog}>Cancel</button>
       <button type="submit" class="button" data-tone="primary" disabled=${busy}>${busy ? 'Creating…' : 'Create mission'}</button></footer>
   </form></${Dialog}>`;

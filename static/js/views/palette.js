@@ -1,18 +1,20 @@
 // The command palette: everything the page can do, and the missions it knows, by typing a few letters.
 import { html, useEffect, useRef, useState } from '../html.js';
-import { act, clearFilters, copy, go, openMission, setPaused } from '../actions.js';
+import { act, clearFilters, copy, go, nextQuestion, openMission, setPaused } from '../actions.js';
 import { capital } from '../format.js';
-import { STATUSES, allowedActions, searchText } from '../missions.js';
+import { NEEDS, STATUSES, allowedActions, needs, searchText } from '../missions.js';
 import { THEMES, setTheme } from '../settings.js';
 import { paused, state } from '../store.js';
-import { dialog } from '../ui.js';
+import { askWhy, dialog } from '../ui.js';
 import { VIEWS, isFiltered } from '../url.js';
 import { ACTION_NAMES, StatusBadge } from './bits.js';
 import { Dialog, closeDialog } from './dialogs.js';
+import { NEED_NAMES } from './filters.js';
 
 /** @typedef {{key: string, name: string, aside?: string, mission?: import('../missions.js').Mission, run: () => void}} Entry */
 
 const MOST_MISSIONS = 8;
+const ACTION_KEYS = { start: 's', pause: 'h', resume: 'h', cancel: 'c', retry: 'r' };
 
 /** @returns {Entry[]} */
 function commands() {
@@ -21,13 +23,17 @@ function commands() {
   /** @param {string} name @param {() => void} run @param {string} [aside] @returns {Entry} */
   const command = (name, run, aside) => ({ key: name, name, aside, run });
   return [
-    ...(here ? allowedActions(here).map((action) => command(`${ACTION_NAMES[action]} “${here.title}”`, () => act(here.id, action), action.charAt(0))) : []),
+    ...(here ? allowedActions(here).map((action) => command(`${ACTION_NAMES[action]} “${here.title}”`, () => act(here.id, action), ACTION_KEYS[action])) : []),
+    ...(here?.status === 'running' ? [command(`Pause or cancel “${here.title}”, saying why`, () => askWhy(here.id), 'w')] : []),
+    ...([...missions.values()].some((mission) => needs(mission, 'question')) ? [command('Go to the next question', nextQuestion, 'q')] : []),
     command('New mission', () => { dialog.value = 'new'; }, 'n'),
     command('Show all missions', () => clearFilters()),
     ...STATUSES.map((status) => command(`Show ${status} missions`, () => go({ status: [status] }))),
+    ...NEEDS.map((need) => command(`Show missions: ${NEED_NAMES[need].toLowerCase()}`, () => go({ needs: need }))),
     ...(isFiltered(route) ? [command('Clear filters', clearFilters)] : []),
     ...VIEWS.map((view) => command(`View as ${view}`, () => go({ view }))),
     command(paused.value ? 'Resume updates' : 'Pause updates', () => setPaused(!paused.value), 'p'),
+    command('Daily budgets', () => { dialog.value = 'budgets'; }),
     command('Copy link to this screen', () => copy(location.href, 'the link')),
     ...THEMES.map((name) => command(`Theme: ${capital(name)}`, () => setTheme(name))),
     command('Keyboard shortcuts', () => { dialog.value = 'help'; }, '?'),

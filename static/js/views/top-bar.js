@@ -7,6 +7,7 @@ import { THEMES, setTheme, theme } from '../settings.js';
 import { dialog, searchBox } from '../ui.js';
 import { Icon } from './icons.js';
 import { Menu } from './menu.js';
+import { PersonName } from './question.js';
 
 /** @param {{covered: boolean}} props */
 export function TopBar({ covered }) {
@@ -87,7 +88,9 @@ function PageMenu() {
         <${Icon} name=${paused.value ? 'play' : 'pause'} />${paused.value ? 'Resume updates' : 'Pause updates'}<kbd>p</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'palette'; }}><${Icon} name="search" />Command palette<kbd>${isApple ? '⌘K' : 'Ctrl K'}</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'help'; }}><${Icon} name="question" />Keyboard shortcuts<kbd>?</kbd></button>
+      <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'budgets'; }}><${Icon} name="over_budget" />Daily budgets</button>
       <a class="menu__item" href="/api/docs"><${Icon} name="copy" />API documentation</a>
+      <fieldset class="menu__group"><legend>You</legend><${PersonName} id="person-name" label="Answers and orders are recorded as from" /></fieldset>
       <fieldset class="menu__group"><legend>Theme</legend>
         ${THEMES.map((name) => html`<label key=${name} class="menu__choice"><input type="radio" name="theme" checked=${theme.value === name} onChange=${() => setTheme(name)} />${name}</label>`)}
       </fieldset>`}

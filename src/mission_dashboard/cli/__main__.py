@@ -1,0 +1,7 @@
+"""`python -m mission_dashboard.cli`: the command, where it is not installed."""
+
+import sys
+
+from mission_dashboard.cli import main
+
+sys.exit(main())
