@@ -302,6 +302,26 @@ class TestMissions:
         assert tracker.list(Query()).total == 0
         assert run_sql(dsn, "SELECT count(*) FROM otlp_spans WHERE look_at IS NOT NULL OR span IS NOT NULL") == [(0,)]
 
+    def test_use_is_kept_by_model_however_many_there_are(
+        self, client: FlaskClient, tracker: MissionTracker, script: Script
+    ) -> None:
+        with agent(script.tracer, "Curious"):
+            for number in range(60):
+                with chat(script.tracer, f"chat {number}", 100 - number, **{"gen_ai.request.model": f"m{number}"}):
+                    pass
+            with chat(script.tracer, "nameless", 1000, **{"gen_ai.request.model": ""}):
+                pass
+
+        for _ in range(2):
+            send(client, *script.in_order())
+
+        mission = tracker.get(script.mission_id("invoke_agent Curious"))
+        assert mission.usage is not None and len(mission.usage) == 50
+        assert mission.usage["m0"].input_tokens == 100
+        assert mission.usage["(unknown)"].input_tokens == 1000
+        assert mission.tokens_used == sum(100 - number for number in range(60)) + 1000 + 61
+        assert mission.version == 4
+
     def test_costs_are_summed_exactly(self, client: FlaskClient, tracker: MissionTracker, script: Script) -> None:
         with agent(script.tracer, "Paid"):
             for _ in range(3):
@@ -703,7 +723,12 @@ class TestRealExporter:
             ("Planner", 122),
             ("Reader", 21),
         ]
-        spans = dashboard.get(f"/api/missions/{missions['Planner']['id']}/spans")["spans"]
+        planner = missions["Planner"]
+        assert (
+            planner["usage"]["gpt-5"].items() >= {"input_tokens": 100, "cached_tokens": 40, "output_tokens": 1}.items()
+        )
+        assert planner["cost_estimate"] == planner["cost_computed"] > 0
+        spans = dashboard.get(f"/api/missions/{planner['id']}/spans")["spans"]
         assert {span["kind"] for span in spans} == {"agent", "inference", "tool", "step"}
 
     def test_many_programs_export_at_once(self, dashboard: Dashboard) -> None:

@@ -22,6 +22,12 @@ from mission_dashboard.otlp.traces import NewMission, Plan
 from mission_dashboard.otlp.translate import Traced, to_json
 from mission_dashboard.recording import put_spans
 from mission_dashboard.records import weight_of
+from mission_dashboard.usage import MAX_MODELS, ModelUsage, Usage
+
+COUNTS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+COST_DIGITS = 9
+UNKNOWN_MODEL = "(unknown)"
+OTHER_MODELS = "(other)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +140,36 @@ class CountUse:
 
 
 def report_of(mission: Mission, uses: Sequence[Use]) -> Report:
-    """Return what a mission used, as its agent would have said it."""
-    input_tokens = sum(use.input_tokens for use in uses)
-    output_tokens = sum(use.output_tokens for use in uses)
+    """Return what a mission used, as its agent would have said it: what is known already is not said again."""
     costs = [use.cost for use in uses if use.cost is not None]
-    says_tokens = any(use.calls for use in uses)
-    most_used = max(uses, key=lambda use: use.input_tokens + use.output_tokens, default=None)
+    most_used = max(uses, key=_tokens, default=None)
     return Report(
-        input_tokens=max(input_tokens, mission.input_tokens or 0) if says_tokens else None,
-        output_tokens=max(output_tokens, mission.output_tokens or 0) if says_tokens else None,
-        cost_estimate=max(round(sum(costs), 9), mission.cost_estimate or 0.0) if costs else None,
+        usage=_more_than(mission.usage or {}, _usage_of(uses)) or None,
+        cost_estimate=max(round(sum(costs), COST_DIGITS), mission.cost_reported or 0.0) if costs else None,
         model_used=mission.model_used or (most_used.model if most_used else None),
     )
+
+
+def _tokens(use: Use) -> int:
+    return use.input_tokens + use.output_tokens
+
+
+def _usage_of(uses: Sequence[Use]) -> dict[str, ModelUsage]:
+    """Sum up the tokens by model; beyond as many models as a mission keeps, those least used stand together."""
+    usage: dict[str, ModelUsage] = {}
+    saying = sorted((use for use in uses if use.calls), key=_tokens, reverse=True)
+    for number, use in enumerate(saying):
+        name = (use.model or UNKNOWN_MODEL) if number < MAX_MODELS - 1 else OTHER_MODELS
+        known = usage.get(name, ModelUsage())
+        usage[name] = ModelUsage(*(getattr(known, count) + getattr(use, count) for count in COUNTS))
+    return usage
+
+
+def _more_than(known: Usage, summed: Usage) -> dict[str, ModelUsage]:
+    more = {}
+    for model, usage in summed.items():
+        before = known.get(model, ModelUsage())
+        largest = [max(getattr(before, count), getattr(usage, count)) for count in COUNTS]
+        if model not in known or largest != [getattr(before, count) for count in COUNTS]:
+            more[model] = ModelUsage(*largest)
+    return more
