@@ -17,8 +17,9 @@ import pytest
 
 from commands import COMMAND, Terminal, begin, md, md_json, wait_for
 from conftest import dsn_for, run_sql
-from dashboards import Dashboard, free_port
+from dashboards import ROOT, Dashboard, free_port
 from mission_dashboard.cli import COMMANDS
+from mission_dashboard.cli.serving import SERVER_PACKAGES
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -429,6 +430,13 @@ def test_serve_tells_a_wrong_setting_in_a_sentence(data_dir: Path, nowhere: str)
 
     assert done.returncode == 1
     assert "MISSION_DASHBOARD_PORT must be a whole number" in done.stderr
+
+
+def test_the_servers_packages_are_those_of_its_extra() -> None:
+    [extra] = re.findall(r"^server = \[$(.*?)^\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r'^    "([a-z0-9-]+)', extra, re.MULTILINE))
+
+    assert set(SERVER_PACKAGES) == named - {"pytest", "tomli"}
 
 
 def doctor(url: str, *arguments: str, **more: str) -> tuple[int, dict[str, dict[str, str]]]:

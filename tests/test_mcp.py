@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp_types import CallToolResult
 
 from commands import environment, wait_for
-from dashboards import Dashboard, free_port
+from dashboards import ROOT, Dashboard, free_port
 
 TOOLS = {
     "create_mission",
@@ -71,6 +72,12 @@ def as_host(url: str, story: Callable[[Host], Awaitable[Any]], mode: str = "auto
             return await story(Host(client))
 
     return asyncio.run(asyncio.wait_for(play(), 120))
+
+
+def test_the_document_lists_the_tools_there_are() -> None:
+    listed = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "mcp.md").read_text(), re.MULTILINE)
+
+    assert set(listed) == TOOLS
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

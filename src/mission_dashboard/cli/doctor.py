@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from mission_dashboard import __version__
 from mission_dashboard.cli import environment
 from mission_dashboard.cli.connection import Connection, connected
 from mission_dashboard.cli.outcomes import Exit
-from mission_dashboard.cli.serving import SERVER_PACKAGES
+from mission_dashboard.cli.serving import SERVER_PACKAGES, missing_of
 from mission_dashboard.cli.words import printable, span
 from mission_dashboard.client.errors import ClientError, DashboardUnreachable, ServerSaid
 from mission_dashboard.errors import StartupError
@@ -123,12 +122,7 @@ def check_packages() -> Iterator[Finding]:
         yield Finding("mcp", OK, versions_of(("mcp",)))
 
 
-def missing_of(packages: tuple[str, ...]) -> str:
-    """Return the packages that cannot be imported, as text."""
-    return ", ".join(name for name in packages if importlib.util.find_spec(name) is None)
-
-
-def versions_of(packages: tuple[str, ...]) -> str:
+def versions_of(packages: Sequence[str]) -> str:
     """Return packages with their versions."""
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
 

