@@ -10,6 +10,7 @@ import asyncio
 import functools
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Runs:
         self._client = client
         self._lock = threading.Lock()
         self._running: dict[Hashable, Run] = {}
+        self._without_model: weakref.WeakSet[AnyMission] = weakref.WeakSet()
 
     @property
     def client(self) -> MissionClient:
@@ -82,6 +84,9 @@ class Runs:
         made = self.client.mission(title, parent=parent, **said)
         # In a loop its calls shall never wait: a pause would hold up everybody.
         mission = AsyncMission.like(made) if in_event_loop() else made
+        if said.get("model_used") is None:
+            with self._lock:
+                self._without_model.add(mission)
         return self.take_in(key, mission, activates=activates)
 
     def take_in(self, key: Hashable, mission: AnyMission, *, activates: bool = True) -> Run:
@@ -148,6 +153,8 @@ class Runs:
             self._take(key)
             span = {**run.span, "name": name or run.span["name"]}
             self._write_span(run.mission, span, model, tokens, error, said)
+        if tokens is not None and model is not None:
+            self._name_model(run.mission, model)
         order = self._count(run.mission, model, tokens)
         if run.span is None:
             self.end(key, error if isinstance(error, BaseException) else order)
@@ -172,6 +179,14 @@ class Runs:
             usage=tokens.as_usage() if tokens is not None else None,
             error=values.error_text(error) if isinstance(error, BaseException) else error,
         )
+
+    def _name_model(self, mission: AnyMission, model: str) -> None:
+        """Say which model a mission uses, once: frameworks tell only when they call it."""
+        with self._lock:
+            is_news = mission in self._without_model
+            self._without_model.discard(mission)
+        if is_news:
+            mission.put({"op": "progress", "mission_id": mission.id, "model_used": model})
 
     def _count(self, mission: AnyMission, model: str | None, tokens: Tokens | None) -> MissionCancelled | None:
         if tokens is None or not tokens:
