@@ -583,7 +583,7 @@ def test_bars_and_logs_belong_to_the_current_mission(dashboard: Dashboard, run: 
                         pass
                 print("a quarter", flush=True)
                 api = default_client().api
-                while not api.list(search="Go on")["missions"]:
+                while not api.list(q="Go on")["missions"]:
                     time.sleep(0.02)
         """,
     )
@@ -593,7 +593,7 @@ def test_bars_and_logs_belong_to_the_current_mission(dashboard: Dashboard, run: 
 
     def shown() -> bool:
         now = dashboard.get(f"/api/missions/{bars['id']}")["mission"]
-        return (now["progress"], now["current_step"]) == (25.0, "outer: 2 of 8")
+        return (now["progress"], now["step"]) == (25.0, "outer: 2 of 8")
 
     wait_for(shown)
     dashboard.create("Go on")

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 PARENT = "mission_dashboard_parent"
 """The message header that takes the sender's mission to the worker."""
+ENTERED = "mission_dashboard_entered"
 NAMESPACE = uuid.UUID("6f1c2a52-6f0b-4f6e-8d5e-2f6f0c7f6a10")
 
 
@@ -39,11 +40,16 @@ class MissionTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
-        try:
+        request = self.request
+        if request.called_directly or getattr(request, ENTERED, False):
             return super().__call__(*args, **kwargs)
+        setattr(request, ENTERED, True)
+        try:
+            # Not super().__call__, which makes a request of its own: the task could not retry then.
+            return self.run(*args, **kwargs)
         except MissionCancelled as order:
-            if not self.request.called_directly and not self.request.is_eager:
-                self.backend.mark_as_revoked(self.request.id, str(order), request=self.request)
+            if not request.is_eager:
+                self.backend.mark_as_revoked(request.id, str(order), request=request)
             raise Ignore(str(order)) from order
 
 
