@@ -64,6 +64,7 @@ class Script:
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", **environment},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -74,9 +75,9 @@ class Script:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def finish(self, timeout_s: float = 60.0) -> tuple[int, str, str]:
-        """Return its exit code, the rest of its output, and its errors."""
-        output, errors = self.process.communicate(timeout=timeout_s)
+    def finish(self, timeout_s: float = 60.0, said: str = "") -> tuple[int, str, str]:
+        """Say the last to it; return its exit code, the rest of its output, and its errors."""
+        output, errors = self.process.communicate(said, timeout=timeout_s)
         return self.process.returncode, output, errors
 
     def end(self) -> None:

@@ -649,6 +649,38 @@ m.progress(60, step="sixty")
     assert (mission["status"], mission["step"]) == ("failed", "sixty")
 
 
+def test_with_a_spool_a_program_does_not_wait_for_a_dashboard_that_is_away(
+    data_dir: Path, dsn: str, tmp_path: Path
+) -> None:
+    code = """
+import sys
+from mission_dashboard.client import MissionClient
+client = MissionClient(exit_s=3600)
+with client.mission("Before"):
+    pass
+print(client.flush(30), flush=True)
+sys.stdin.readline()
+with client.mission("Kept for later"):
+    pass
+"""
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn).start()
+    try:
+        script = Script(code, MISSION_DASHBOARD_URL=dashboard.url, MISSION_DASHBOARD_SPOOL=str(tmp_path))
+        assert script.read_line() == "True"
+        dashboard.kill()
+        code, _, errors = script.finish(said="\n")
+        dashboard.start()
+        with MissionClient(dashboard.url, spool=tmp_path, handle_sigterm=False):
+            wait_for(lambda: not list(tmp_path.iterdir()))
+        kept = found(dashboard, "Kept for later")
+    finally:
+        dashboard.stop()
+
+    assert code == 0
+    assert "could not be brought" not in errors
+    assert [mission["status"] for mission in kept] == ["completed"]
+
+
 def test_a_spool_that_cannot_be_written_is_told_once_and_does_no_harm(
     dashboard: Dashboard, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from conftest import dsn_for, run_sql
 from dashboards import Dashboard
+from mission_dashboard.commands import Advance
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.missions import Move, Report
 from mission_dashboard.postgres.embedded import EmbeddedPostgres
 from mission_dashboard.postgres.store import PostgresStore
 from mission_dashboard.queries import Query
@@ -215,6 +218,73 @@ def test_reads_fall_back_to_memory_as_soon_as_the_database_is_gone(cluster: str,
         assert _eventually(lambda: _can_write(tracker))
     finally:
         tracker.close()
+
+
+def test_a_read_only_database_refuses_writes_and_heals(cluster: str, dsn: str) -> None:
+    name = run_sql(dsn, "SELECT current_database()")[0][0]
+    with MissionTracker.connect(dsn) as tracker:
+        mission = tracker.create(title="Before")
+        run_sql(cluster, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        _end_sessions(cluster, name)
+        assert _eventually(lambda: not tracker.is_up)
+
+        with pytest.raises(StoreUnavailable):
+            tracker.start(mission.id)
+        assert tracker.get(mission.id).status.value == "pending"
+        assert [found.id for found in tracker.list(Query()).missions] == [mission.id]
+        time.sleep(1.2)
+        assert not tracker.is_up  # reading works, which must not be taken for writing
+
+        run_sql(cluster, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        assert _eventually(lambda: _can_write(tracker))
+
+
+def test_a_writer_that_gives_way_in_a_deadlock_tries_again(cluster: str, dsn: str) -> None:
+    name = run_sql(dsn, "SELECT current_database()")[0][0]
+    run_sql(cluster, f"ALTER DATABASE {name} SET deadlock_timeout = '700ms'")
+    with MissionTracker.connect(dsn) as tracker:
+        first, second = sorted(tracker.start(tracker.create(title="x").id).id for _ in range(2))
+        by_hand = psycopg2.connect(dsn, options="-c deadlock_timeout=60s")
+        with by_hand.cursor() as cursor:
+            cursor.execute("UPDATE missions SET description = 'by hand' WHERE id = %s", (second,))
+            writing = threading.Thread(target=lambda: answers.extend(tracker.execute_together(commands)))
+            report = Report(progress=50.0)
+            commands = [Advance(first, Move.PROGRESS, report), Advance(second, Move.PROGRESS, report)]
+            answers: list[Any] = []
+            writing.start()
+            assert _eventually(lambda: run_sql(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+            cursor.execute("UPDATE missions SET description = 'by hand' WHERE id = %s", (first,))
+            by_hand.commit()
+            writing.join()
+        by_hand.close()
+
+        assert [answer.mission.progress for answer in answers] == [50.0, 50.0]
+        assert tracker.is_up
+
+
+def test_a_mission_deleted_by_hand_does_not_keep_the_tracker_away(cluster: str, dsn: str) -> None:
+    name = run_sql(dsn, "SELECT current_database()")[0][0]
+    with MissionTracker.connect(dsn) as tracker:
+        kept, deleted = tracker.create(title="Kept"), tracker.create(title="Deleted")
+        run_sql(
+            dsn,
+            "INSERT INTO mission_events (mission_id, version, type, at, changes) "
+            "VALUES (%s, 2, 'mission_started', now(), '{}')",
+            (deleted.id,),
+        )
+        run_sql(dsn, "DELETE FROM missions WHERE id = %s", (deleted.id,))
+        _end_sessions(cluster, name)
+
+        assert _eventually(lambda: _can_write(tracker))
+        assert tracker.get(kept.id).title == "Kept"
+
+
+def _end_sessions(cluster: str, name: str) -> None:
+    run_sql(
+        dsn_for(cluster, "postgres"),
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+        (name,),
+    )
 
 
 def _can_write(tracker: MissionTracker) -> bool:

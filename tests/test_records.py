@@ -366,6 +366,24 @@ class TestLive:
         watching.leave()
         looking.leave()
 
+    def test_who_watches_a_mission_hears_of_its_directives(self, dashboard: Dashboard) -> None:
+        mission_id, other_id = dashboard.create_running("watched"), dashboard.create_running("other")
+        agent = Viewer(dashboard.url)
+        agent.ask("watch_mission", {"mission_id": mission_id})
+
+        dashboard.post(f"/api/missions/{other_id}/pause")
+        dashboard.post(f"/api/missions/{mission_id}/pause", reason="look first")
+        paused = agent.wait_for("mission_directive")
+        dashboard.post(f"/api/missions/{mission_id}/resume")
+        agent.wait_for("mission_directive", lambda told: told["directive"]["action"] == "continue")
+        dashboard.post(f"/api/missions/{mission_id}/cancel", reason="enough")
+        cancelled = agent.wait_for("mission_directive", lambda told: told["directive"]["action"] == "cancel")
+
+        assert (paused["mission_id"], paused["directive"]["reason"]) == (mission_id, "look first")
+        assert cancelled["directive"]["reason"] == "enough"
+        assert {told["mission_id"] for told in agent.of("mission_directive")} == {mission_id}
+        agent.leave()
+
     def test_over_long_polling_too(self, dashboard: Dashboard) -> None:
         mission_id = dashboard.create("watched")
         viewer = Viewer(dashboard.url, "polling")

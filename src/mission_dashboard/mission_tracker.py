@@ -521,9 +521,8 @@ class MissionTracker:
 
     def _probe(self, was_up: bool) -> None:
         """Ask whether the store answers; after an outage, learn what it holds that memory does not."""
-        if was_up:
-            self._store.ping()
-        else:
+        self._store.ping()
+        if not was_up:
             self._catch_up()
 
     def _catch_up(self) -> None:

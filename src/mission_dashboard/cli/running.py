@@ -31,7 +31,8 @@ from mission_dashboard.cli.output import Stream, copy_window_size, open_terminal
 from mission_dashboard.client import MissionClient
 from mission_dashboard.client.errors import ClientError, ServerSaid
 from mission_dashboard.client.flows import Backoff
-from mission_dashboard.client.missions import BaseMission, Mission
+from mission_dashboard.client.missions import Mission
+from mission_dashboard.client.reporting import BaseMission
 
 MAX_TITLE = 200
 HOLD_S = 25

@@ -20,8 +20,8 @@ traceback. Without a client of your own, use the default one: ``mission_dashboar
 - `MissionClient`: ``mission()``, ``track`` (decorator), ``attach(id)``, ``api``, ``async_api()``, ``flush()``,
   ``close()``.
 - `Mission` (``with``): ``progress(percent, step)``, ``add_tokens()``, ``add_cost()``, ``log()``, ``result()``,
-  ``span()``, ``track(items)``, ``ask()``, ``sleep()``, ``checkpoint()``; without a block ``start()``,
-  ``complete()``, ``fail()``, ``cancel()``; ``id``, ``title``, ``directive``.
+  ``span()``, ``add_span()``, ``track(items)``, ``ask()``, ``sleep()``, ``checkpoint()``; without a block ``create()``,
+  ``start()``, ``complete()``, ``fail()``, ``cancel()``; ``id``, ``title``, ``directive``.
 - `AsyncMission` (``async with``): the same. Reports are made when called; await them so that a pause is kept.
 - `current_mission()`: the mission that the running code works for; a mission begun within it becomes its child. Tasks
   inherit it; threads do not, unless their function is wrapped: ``executor.map(carry(work), items)``.
@@ -54,8 +54,9 @@ from mission_dashboard.client.errors import (
     QuestionUnanswered,
     ServerSaid,
 )
-from mission_dashboard.client.missions import AsyncMission, Mission, Span
+from mission_dashboard.client.missions import AsyncMission, Mission
 from mission_dashboard.client.settings import ClientSettings
+from mission_dashboard.client.spans import Span
 
 __all__ = [
     "Api",

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mission_dashboard.client import leaving, tracking, values
 from mission_dashboard.client.calls import Api, AsyncApi
 from mission_dashboard.client.context import current_mission
-from mission_dashboard.client.missions import BaseMission, Directive, Mission
+from mission_dashboard.client.missions import Mission
 from mission_dashboard.client.outbox import Outbox, Waiting
+from mission_dashboard.client.reporting import BaseMission, Directive
 from mission_dashboard.client.sender import Sender
 from mission_dashboard.client.settings import ClientSettings, read_key, read_spool, read_url
 from mission_dashboard.client.transport import JsonObject, Transport

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from mission_dashboard.client.missions import BaseMission
+    from mission_dashboard.client.reporting import BaseMission
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -312,22 +312,26 @@ class Sender:
         return self._in_flight + self._outbox.drain()
 
     def flush_for_exit(self, deadline: float) -> None:
-        """Send what waits until the deadline; try once only where no dashboard ever answered."""
+        """Send what waits until the deadline; try once only where that is enough, see `_is_hopeless`."""
         began = time.monotonic()
         target = self._outbox.last_number
         while not self._is_settled(target) and time.monotonic() < deadline:
-            if self._is_down and not self._was_reached and self._sent_at > began:
+            if self._sent_at > began and self._is_hopeless():
                 return
             self.hurry(deadline)
             time.sleep(FLUSH_LOOK_S)
+
+    def _is_hopeless(self) -> bool:
+        """Whether a program that ends need not wait: no dashboard ever answered, or the spool has what is left."""
+        return self._is_down and (self._spool is not None or not self._was_reached)
 
     def _finish_here(self, deadline: float) -> None:
         while time.monotonic() < deadline and not (self._outbox.is_empty and not self._in_flight):
             self._hurry_until = deadline
             self._turn()
+            if self._is_hopeless():
+                return
             if self._is_down:
-                if not self._was_reached:
-                    return
                 time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
 
 

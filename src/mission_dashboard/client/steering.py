@@ -15,7 +15,7 @@ from mission_dashboard.client.outbox import Waiting
 from mission_dashboard.client.transport import Call, JsonObject
 
 if TYPE_CHECKING:
-    from mission_dashboard.client.missions import BaseMission
+    from mission_dashboard.client.reporting import BaseMission
 
 logger = logging.getLogger(__name__)
 

@@ -76,6 +76,12 @@ BATCH_PARAMETERS = {
     "kept": "json",
     "shard": "smallint",
 }
+OTHER_WAS_FIRST = (
+    psycopg2.errors.SerializationFailure,
+    psycopg2.errors.UniqueViolation,
+    # Two writers waited for each other, and this one was chosen to give way.
+    psycopg2.errors.DeadlockDetected,
+)
 MAX_SEARCH_WORDS = 6
 SEARCH_TIMEOUT_S = 10.0
 """For what no index serves: a search with short words, an order by cost, over a million missions."""
@@ -144,17 +150,21 @@ class PostgresStore:
         with _lost_means_unavailable(self._drop_writer):
             try:
                 return int(fetch(connection, self._execute_write, self._parameters(batch))[0][0])
-            except psycopg2.errors.SerializationFailure as error:
+            except OTHER_WAS_FIRST as error:
                 raise VersionConflict(str(error)) from error
-            except psycopg2.errors.UniqueViolation as error:
-                raise VersionConflict(str(error)) from error
+            except psycopg2.errors.ReadOnlySqlTransaction as error:
+                self._drop_writer()  # the next connection may lead to a server that writes
+                raise StoreUnavailable("The database is read-only. Nothing was written; try again later.") from error
             except (psycopg2.DataError, psycopg2.IntegrityError) as error:
                 raise WriteRefused("The database refused the values.") from error
 
     def ping(self) -> None:
-        """Ask the server for a sign of life, on the connection that writes."""
+        """Ask the server for a sign of life, on the connection that writes; raise `StoreUnavailable` for none."""
         with _lost_means_unavailable(self._drop_writer):
-            fetch(self._writing(), "SELECT 1")
+            ((read_only,),) = fetch(self._writing(), "SELECT current_setting('transaction_read_only')")
+        if read_only == "on":
+            self._drop_writer()
+            raise StoreUnavailable("The database is read-only. Try again later.")
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
         moved = [(step.before, step.after) for step in batch.steps if step.before is not None]

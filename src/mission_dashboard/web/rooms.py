@@ -1,8 +1,8 @@
-"""The viewers that have one mission open: its log lines and spans go to them alone.
+"""Those who have one mission open, people and its agent: its log lines, spans and directives go to them alone.
 
-A viewer says ``watch_mission``, and gets ``mission_logs`` and ``mission_spans`` of that mission until it says
-``unwatch_mission`` or leaves. What is written while the last lines are being sent gathers. A mission that writes more
-than a viewer can read does not fill the memory: the oldest of what waits is dropped and the message says so with
+Who says ``watch_mission`` gets ``mission_logs``, ``mission_spans`` and ``mission_directive`` of that mission until it
+says ``unwatch_mission`` or leaves. What is written while the last lines are being sent gathers. A mission that writes
+more than a viewer can read does not fill the memory: the oldest of what waits is dropped and the message says so with
 ``missed``; the viewer then reads on from the cursor it had before.
 """
 
@@ -21,13 +21,26 @@ from flask import request
 from flask_socketio import SocketIO, join_room, leave_room
 
 from mission_dashboard import wire
+from mission_dashboard.control import directive_of
 from mission_dashboard.errors import MissionDashboardError
+from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.missions import Mission
 from mission_dashboard.records import LogLine, Recorded, Span
 from mission_dashboard.web.fanout import NAMESPACE, Fanout, Message
 
 logger = logging.getLogger(__name__)
 
+STEERING = frozenset(
+    {
+        EventType.PAUSE_REQUESTED,
+        EventType.PAUSED,
+        EventType.RESUMED,
+        EventType.CANCELLED,
+        EventType.FAILED,
+    }
+)
+"""After these the directive may be another."""
 MAX_WATCHED = 50
 """How many missions one viewer may have open."""
 MAX_ASKED_A_SECOND = 200
@@ -110,6 +123,7 @@ class Rooms:
         self._tracker = tracker
         self._fanout = fanout
         self._waiting: dict[str, Waiting] = {}
+        self._directives: dict[str, Mission] = {}
         self._asked: dict[str, tuple[int, int]] = {}
         self._wake = threading.Condition()
         self._closing = False
@@ -119,6 +133,7 @@ class Rooms:
     def start(self) -> None:
         """Begin to send."""
         self._tracker.subscribe_records(self._on_recorded)
+        self._tracker.subscribe(self._on_changes)
         threading.Thread(target=self._run, name="record-sender", daemon=True).start()
 
     def close(self) -> None:
@@ -181,14 +196,35 @@ class Rooms:
                 self._waiting.setdefault(recorded.mission_id, Waiting()).add(recorded)
             self._wake.notify()
 
+    def _on_changes(self, changes: Sequence[Change]) -> None:
+        steered = [change.mission for change in changes if change.event.type in STEERING]
+        rooms = self._server.manager.rooms.get(NAMESPACE, {}) if steered else {}
+        watched = {mission.id: mission for mission in steered if room_of(mission.id) in rooms}
+        if not watched:
+            return
+        with self._wake:
+            self._directives.update(watched)
+            self._wake.notify()
+
+    def _send_directive(self, mission: Mission) -> None:
+        directive = wire.directive(directive_of(mission, wire.now()))
+        payload = {"mission_id": mission.id, "directive": directive, "timestamp": wire.now()}
+        self._fanout.send([("mission_directive", payload)], room_of(mission.id))
+
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._waiting and not self._closing:
+                while not self._waiting and not self._directives and not self._closing:
                     self._wake.wait()
                 if self._closing:
                     return
                 taken, self._waiting = self._waiting, {}
+                steered, self._directives = self._directives, {}
+            for mission in steered.values():
+                try:
+                    self._send_directive(mission)
+                except Exception:  # the top of a thread: the agent's next report is answered with it
+                    logger.exception("sending the directive of mission %s failed", mission.id)
             for mission_id, waiting in taken.items():
                 try:
                     self._fanout.send(waiting.messages(mission_id), room_of(mission_id))
