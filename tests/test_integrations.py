@@ -36,7 +36,13 @@ class Engine:
     def close(self):
         pass
 
-lm = dspy.LM("openai/gpt-4o-mini", engine=Engine(), cache=False, num_retries=0)
+class AsyncEngine:
+    async def complete(self, request):
+        return Engine().complete(request)
+    async def aclose(self):
+        pass
+
+lm = dspy.LM("openai/gpt-4o-mini", engine=Engine(), async_engine=AsyncEngine(), cache=False, num_retries=0)
 dspy.configure(lm=lm, callbacks=[MissionCallback()])
 """
 
@@ -328,6 +334,64 @@ def test_a_dspy_program_waits_while_it_is_paused(dashboard: Dashboard, run: Call
     cancel(dashboard, endless)
 
     assert program.finish() == "stopped\n"
+
+
+def test_dspy_coroutines_tell_contents_only_when_asked(run: Callable[..., Program]) -> None:
+    program = run(
+        DSPY,
+        """
+        import asyncio
+        class Talk(dspy.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = dspy.Predict("question -> answer")
+            async def aforward(self, question):
+                return await self.inner.acall(question=question)
+
+        class Secret(Talk):
+            pass
+
+        async def both():
+            await asyncio.gather(Talk().acall(question="open"), Talk().acall(question="open"))
+
+        asyncio.run(Secret().acall(question="hidden"))
+        dspy.configure(callbacks=[MissionCallback(content=True, priority="high")])
+        asyncio.run(both())
+        """,
+    )
+
+    program.finish()
+
+    secret, *talks = sorted((m for m in program.missions() if m["title"] != "Predict"), key=lambda m: m["title"])
+    assert (secret["title"], secret["status"], secret["result"]) == ("Secret", "completed", None)
+    assert "hidden" not in str(program.missions())
+    assert [(talk["status"], talk["priority"], talk["result"]) for talk in talks] == [
+        ("completed", "high", {"answer": "Vienna"})
+    ] * 2
+    predicts = [mission for mission in program.missions() if mission["title"] == "Predict"]
+    assert {mission["parent_id"] for mission in predicts} == {secret["id"], *(talk["id"] for talk in talks)}
+    assert all(mission["tokens_used"] == 150 for mission in predicts)
+
+
+def test_a_paused_mission_around_a_loop_does_not_hold_it_up(dashboard: Dashboard, run: Callable[..., Program]) -> None:
+    program = run(
+        DSPY,
+        """
+        import asyncio
+        async def talk(outside):
+            while outside.action != "pause":
+                await lm.acall("more?")
+            print(await lm.acall("and more?"), flush=True)
+
+        with mission("Outside") as outside:
+            asyncio.run(talk(outside))
+        """,
+    )
+
+    outside = program.wait_for_running("Outside")
+    dashboard.post(f"/api/missions/{outside['id']}/pause", reason="wait", by="Ada")
+
+    assert "Vienna" in program.finish()
 
 
 # LangChain
@@ -630,6 +694,21 @@ def test_a_program_goes_on_without_a_dashboard() -> None:
     status, printed, _ = Script(code, MISSION_DASHBOARD_URL="http://127.0.0.1:9").finish(LIMIT_S)
 
     assert (status, printed) == (0, "Vienna\n")
+
+
+def test_a_fault_of_ours_is_logged_and_the_program_goes_on(dashboard: Dashboard) -> None:
+    code = (
+        textwrap.dedent(LANGCHAIN)
+        + """
+broken = MissionCallbackHandler(no_such_option=1)
+print(RunnableLambda(lambda text: text).invoke("fine", config={"callbacks": [broken]}))
+"""
+    )
+
+    status, printed, errors = Script(code, MISSION_DASHBOARD_URL=dashboard.url).finish(LIMIT_S)
+
+    assert (status, printed) == (0, "fine\n")
+    assert "MissionCallbackHandler.on_chain_start could not be reported" in errors
 
 
 def test_integrations_use_the_client_alone() -> None:
