@@ -124,6 +124,6 @@ def test_a_shell_script(dashboard: Dashboard) -> None:
 
 def test_every_example_is_run_here_or_by_its_own_tests() -> None:
     mine = {name for name in (path.name for path in FOLDER.iterdir()) if name.endswith((".py", ".sh"))}
-    text = (ROOT / "tests" / "test_examples.py").read_text() + (ROOT / "tests" / "test_otlp.py").read_text()
+    text = "".join((ROOT / "tests" / f"test_{name}.py").read_text() for name in ("examples", "otlp", "cli_examples"))
 
     assert mine and all(f'"{name}"' in text for name in mine)

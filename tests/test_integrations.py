@@ -36,7 +36,13 @@ class Engine:
     def close(self):
         pass
 
-lm = dspy.LM("openai/gpt-4o-mini", engine=Engine(), cache=False, num_retries=0)
+class AsyncEngine:
+    async def complete(self, request):
+        return Engine().complete(request)
+    async def aclose(self):
+        pass
+
+lm = dspy.LM("openai/gpt-4o-mini", engine=Engine(), async_engine=AsyncEngine(), cache=False, num_retries=0)
 dspy.configure(lm=lm, callbacks=[MissionCallback()])
 """
 
@@ -330,6 +336,64 @@ def test_a_dspy_program_waits_while_it_is_paused(dashboard: Dashboard, run: Call
     assert program.finish() == "stopped\n"
 
 
+def test_dspy_coroutines_tell_contents_only_when_asked(run: Callable[..., Program]) -> None:
+    program = run(
+        DSPY,
+        """
+        import asyncio
+        class Talk(dspy.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = dspy.Predict("question -> answer")
+            async def aforward(self, question):
+                return await self.inner.acall(question=question)
+
+        class Secret(Talk):
+            pass
+
+        async def both():
+            await asyncio.gather(Talk().acall(question="open"), Talk().acall(question="open"))
+
+        asyncio.run(Secret().acall(question="hidden"))
+        dspy.configure(callbacks=[MissionCallback(content=True, priority="high")])
+        asyncio.run(both())
+        """,
+    )
+
+    program.finish()
+
+    secret, *talks = sorted((m for m in program.missions() if m["title"] != "Predict"), key=lambda m: m["title"])
+    assert (secret["title"], secret["status"], secret["result"]) == ("Secret", "completed", None)
+    assert "hidden" not in str(program.missions())
+    assert [(talk["status"], talk["priority"], talk["result"]) for talk in talks] == [
+        ("completed", "high", {"answer": "Vienna"})
+    ] * 2
+    predicts = [mission for mission in program.missions() if mission["title"] == "Predict"]
+    assert {mission["parent_id"] for mission in predicts} == {secret["id"], *(talk["id"] for talk in talks)}
+    assert all(mission["tokens_used"] == 150 for mission in predicts)
+
+
+def test_a_paused_mission_around_a_loop_does_not_hold_it_up(dashboard: Dashboard, run: Callable[..., Program]) -> None:
+    program = run(
+        DSPY,
+        """
+        import asyncio
+        async def talk(outside):
+            while outside.action != "pause":
+                await lm.acall("more?")
+            print(await lm.acall("and more?"), flush=True)
+
+        with mission("Outside") as outside:
+            asyncio.run(talk(outside))
+        """,
+    )
+
+    outside = program.wait_for_running("Outside")
+    dashboard.post(f"/api/missions/{outside['id']}/pause", reason="wait", by="Ada")
+
+    assert "Vienna" in program.finish()
+
+
 # LangChain
 
 
@@ -505,8 +569,9 @@ def test_celery_tasks_are_missions_with_outcomes_and_parents(run: Callable[..., 
             raise Ignore("not today")
 
         with mission("Outside"):
-            sent = [task.delay() for task in (outer, broken, shaky)]
+            sent = [task.delay() for task in (outer, broken)]
             ignored.delay()
+        sent.append(shaky.delay())
         late = inner.apply_async(expires=-1)
         with worker:
             for one in [*sent, late]:
@@ -519,13 +584,14 @@ def test_celery_tasks_are_missions_with_outcomes_and_parents(run: Callable[..., 
     made = program.by_title()
     outside = made["Outside"]["id"]
     assert (made["shop.outer"]["status"], made["shop.outer"]["parent_id"]) == ("completed", outside)
+    assert made["shop.ignored"]["parent_id"] == outside
     inners = {m["parent_id"]: m["status"] for m in program.missions() if m["title"] == "shop.inner"}
     assert inners == {made["shop.outer"]["id"]: "completed", None: "cancelled"}
     assert (made["shop.broken"]["status"], made["shop.broken"]["parent_id"]) == ("failed", outside)
     assert made["shop.broken"]["error_message"].startswith("ValueError: no paper")
     assert made["shop.shaky"]["status"] == "failed" and "line is dead" in made["shop.shaky"]["error_message"]
     assert made["shop.shaky (attempt 2)"]["status"] == "completed"
-    assert made["shop.shaky (attempt 2)"]["parent_id"] == outside
+    assert made["shop.shaky (attempt 2)"]["parent_id"] is None
     assert made["shop.ignored"]["status"] == "cancelled"
 
 
@@ -583,7 +649,7 @@ def test_bars_and_logs_belong_to_the_current_mission(dashboard: Dashboard, run: 
                         pass
                 print("a quarter", flush=True)
                 api = default_client().api
-                while not api.list(search="Go on")["missions"]:
+                while not api.list(q="Go on")["missions"]:
                     time.sleep(0.02)
         """,
     )
@@ -593,7 +659,7 @@ def test_bars_and_logs_belong_to_the_current_mission(dashboard: Dashboard, run: 
 
     def shown() -> bool:
         now = dashboard.get(f"/api/missions/{bars['id']}")["mission"]
-        return (now["progress"], now["current_step"]) == (25.0, "outer: 2 of 8")
+        return (now["progress"], now["step"]) == (25.0, "outer: 2 of 8")
 
     wait_for(shown)
     dashboard.create("Go on")
@@ -630,6 +696,21 @@ def test_a_program_goes_on_without_a_dashboard() -> None:
     status, printed, _ = Script(code, MISSION_DASHBOARD_URL="http://127.0.0.1:9").finish(LIMIT_S)
 
     assert (status, printed) == (0, "Vienna\n")
+
+
+def test_a_fault_of_ours_is_logged_and_the_program_goes_on(dashboard: Dashboard) -> None:
+    code = (
+        textwrap.dedent(LANGCHAIN)
+        + """
+broken = MissionCallbackHandler(no_such_option=1)
+print(RunnableLambda(lambda text: text).invoke("fine", config={"callbacks": [broken]}))
+"""
+    )
+
+    status, printed, errors = Script(code, MISSION_DASHBOARD_URL=dashboard.url).finish(LIMIT_S)
+
+    assert (status, printed) == (0, "fine\n")
+    assert "MissionCallbackHandler.on_chain_start could not be reported" in errors
 
 
 def test_integrations_use_the_client_alone() -> None:

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 PARENT = "mission_dashboard_parent"
 """The message header that takes the sender's mission to the worker."""
+ENTERED = "mission_dashboard_entered"
 NAMESPACE = uuid.UUID("6f1c2a52-6f0b-4f6e-8d5e-2f6f0c7f6a10")
 
 
@@ -39,11 +40,16 @@ class MissionTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
-        try:
+        request = self.request
+        if request.called_directly or getattr(request, ENTERED, False):
             return super().__call__(*args, **kwargs)
+        setattr(request, ENTERED, True)
+        try:
+            # Not super().__call__, which makes a request of its own: the task could not retry then.
+            return self.run(*args, **kwargs)
         except MissionCancelled as order:
-            if not self.request.called_directly and not self.request.is_eager:
-                self.backend.mark_as_revoked(self.request.id, str(order), request=self.request)
+            if not request.is_eager:
+                self.backend.mark_as_revoked(request.id, str(order), request=request)
             raise Ignore(str(order)) from order
 
 
@@ -95,7 +101,8 @@ class CeleryMissions:
         if headers is None:
             return
         parent = current_mission()
-        if parent is not None and parent.is_at(self.runs.client.settings.url) and not headers.get(PARENT):
+        is_first = not (headers.get(PARENT) or headers.get("retries"))
+        if is_first and parent is not None and parent.is_at(self.runs.client.settings.url):
             headers[PARENT] = parent.id
         if self._queued and headers.get("id"):
             self._mission(str(sender), headers["id"], headers.get("retries") or 0, headers.get(PARENT)).create()
@@ -106,7 +113,7 @@ class CeleryMissions:
         request = task.request
         metadata = {"args": shown(args), "kwargs": shown(kwargs)} if self._content else {}
         self.runs.take_in(
-            task_id,
+            _attempt(request),
             self._mission(
                 task.name,
                 task_id,
@@ -121,28 +128,29 @@ class CeleryMissions:
     @harmless
     def on_success(self, sender: Any = None, result: Any = None, **said: Any) -> None:
         """Keep the result."""
-        run = self.runs.get(sender.request.id)
+        run = self.runs.get(_attempt(sender.request))
         if run is not None and self._content:
             run.mission.outcome = values.json_value(shown(result))
 
     @harmless
-    def on_failure(self, task_id: str, exception: BaseException, **said: Any) -> None:
+    def on_failure(self, sender: Any, exception: BaseException, **said: Any) -> None:
         """Keep the error."""
-        run = self.runs.get(task_id)
+        run = self.runs.get(_attempt(sender.request))
         if run is not None:
             run.notes["error"] = exception
 
     @harmless
     def on_retry(self, request: Any, reason: Any = None, **said: Any) -> None:
         """Keep why it is tried again: this attempt failed."""
-        run = self.runs.get(request.id)
+        run = self.runs.get(_attempt(request))
         if run is not None:
             run.notes["retry"] = f"Tried again: {values.text(reason, values.MAX_ERROR // 2)}"
 
     @harmless
-    def on_postrun(self, task_id: str, state: str | None = None, **said: Any) -> None:
+    def on_postrun(self, task: Any, state: str | None = None, **said: Any) -> None:
         """End the mission."""
-        run = self.runs.get(task_id)
+        attempt = _attempt(task.request)
+        run = self.runs.get(attempt)
         if run is None:
             return
         if "retry" in run.notes:
@@ -150,7 +158,7 @@ class CeleryMissions:
         elif state in ("IGNORED", "REJECTED") and run.mission.action != "cancel":
             run.mission.cancel(f"The task was {state.lower()}.")
         error = run.notes.get("error") or (sys.exc_info()[1] if state is None else None)
-        self.runs.end(task_id, error)
+        self.runs.end(attempt, error)
 
     @harmless
     def on_revoked(self, request: Any, terminated: bool = False, expired: bool = False, **said: Any) -> None:
@@ -193,6 +201,11 @@ def connect(app: Celery, client: MissionClient | None = None, **options: Any) ->
     missions = CeleryMissions(app, client, **options)
     missions.connect()
     return missions
+
+
+def _attempt(request: Any) -> tuple[str, int]:
+    """Return what tells an attempt from the next, which may begin in another thread before this one is over."""
+    return str(request.id), int(request.retries or 0)
 
 
 def _parent(request: Any) -> str | None:

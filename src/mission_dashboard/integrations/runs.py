@@ -189,21 +189,13 @@ class Runs:
             mission.put({"op": "progress", "mission_id": mission.id, "model_used": model})
 
     def _count(self, mission: AnyMission, model: str | None, tokens: Tokens | None) -> MissionCancelled | None:
-        if tokens is None or not tokens:
+        if not tokens:
             return None
-        try:
-            mission.add_tokens(
-                tokens.input, tokens.output, cached=tokens.cached, reasoning=tokens.reasoning, model=model
-            )
-        except MissionCancelled as order:
-            return order
-        return None
+        classes = {"cached": tokens.cached, "reasoning": tokens.reasoning}
+        return _say(mission, functools.partial(mission.add_tokens, tokens.input, tokens.output, model=model, **classes))
 
     def _say_step(self, mission: AnyMission, step: str) -> None:
-        try:
-            mission.progress(step=step)
-        except MissionCancelled:
-            logger.debug("Mission %s shall stop; its next call does", mission.id)
+        _say(mission, functools.partial(mission.progress, step=step))
 
     def alias(self, key: Hashable, run: Run) -> None:
         """Let what begins under ``key`` belong to a call that runs already."""
@@ -238,6 +230,32 @@ def obey(mission: AnyMission) -> None:
         mission.obey_cancel()
     else:
         mission.checkpoint()
+
+
+def _say(mission: AnyMission, report: Callable[[], Any]) -> MissionCancelled | None:
+    """Make a report, and return the order to stop that it may raise."""
+    if in_event_loop() and isinstance(mission, Mission) and _is_paused(mission):
+        # It would wait here, and the loop with it.
+        threading.Thread(target=_swallow, args=(report,), daemon=True).start()
+        return None
+    return _swallow(report)
+
+
+def _swallow(report: Callable[[], Any]) -> MissionCancelled | None:
+    try:
+        report()
+    except MissionCancelled as order:
+        return order
+    return None
+
+
+def _is_paused(mission: AnyMission) -> bool:
+    above: Any = mission
+    while above is not None:
+        if above.action == "pause":
+            return True
+        above = above.parent
+    return False
 
 
 def in_event_loop() -> bool:
