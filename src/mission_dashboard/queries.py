@@ -53,6 +53,8 @@ class Filters:
     parent_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
 
     @property
     def facets(self) -> Mapping[str, tuple[str, ...]]:
@@ -63,8 +65,8 @@ class Filters:
     @property
     def only_facets(self) -> bool:
         """Whether the totals alone can count what these filters let through."""
-        others = (self.q, self.needs, self.parent_id, self.created_after, self.created_before)
-        return not any(others)
+        times = (self.created_after, self.created_before, self.finished_after, self.finished_before)
+        return not any((self.q, self.needs, self.parent_id, *times))
 
     def let_through(self, mission: Mission) -> bool:
         """Whether the mission is wanted: the same answer as the SQL gives."""
@@ -78,6 +80,8 @@ class Filters:
             and (self.parent_id is None or mission.parent_id == self.parent_id)
             and (self.created_after is None or mission.created_at >= self.created_after)
             and (self.created_before is None or mission.created_at < self.created_before)
+            and (self.finished_after is None or _is_from(mission.completed_at, self.finished_after))
+            and (self.finished_before is None or _is_before(mission.completed_at, self.finished_before))
             and self._words_in(mission)
         )
 
@@ -98,6 +102,14 @@ class Filters:
             return True
         text = searched_text(mission)
         return all(word in text for word in self.words)
+
+
+def _is_from(at: datetime | None, moment: datetime) -> bool:
+    return at is not None and at >= moment
+
+
+def _is_before(at: datetime | None, moment: datetime) -> bool:
+    return at is not None and at < moment
 
 
 def searched_text(mission: Mission) -> str:

@@ -98,11 +98,13 @@ export function matcher(route, now) {
   const sought = query.toLowerCase().split(/\s+/).filter(Boolean);
   const prefix = /^[0-9a-f-]{8,36}$/.test(query) ? query : null;
   const after = createdAfter(route, now);
-  const before = route.to ? Date.parse(route.to) : null;
+  const finishedFrom = route.from ? Date.parse(route.from) : null;
+  const finishedBefore = route.to ? Date.parse(route.to) : null;
   return (mission) => {
     for (const [facet, values] of facets) if (!values.has(mission[facet])) return false;
     if (after !== null && mission.created_at < after) return false;
-    if (before !== null && mission.created_at >= before) return false;
+    if (finishedFrom !== null && (mission.completed_at ?? -Infinity) < finishedFrom) return false;
+    if (finishedBefore !== null && (mission.completed_at ?? Infinity) >= finishedBefore) return false;
     if (route.parent && mission.parent_id !== route.parent) return false;
     if (route.needs && !needs(mission, route.needs)) return false;
     if (!sought.length || (prefix && mission.id.startsWith(prefix))) return true;

@@ -1,5 +1,5 @@
 // The page's state that lives in its address: what is filtered, how it is shown, and which mission is open.
-import { NEEDS, PAST_NEEDS, PRIORITIES, STATUSES } from './missions.js';
+import { FINAL, NEEDS, PAST_NEEDS, PRIORITIES, STATUSES } from './missions.js';
 
 /**
  * @typedef {object} Route
@@ -10,8 +10,8 @@ import { NEEDS, PAST_NEEDS, PRIORITIES, STATUSES } from './missions.js';
  * @property {readonly string[]} model_used
  * @property {string} q
  * @property {string} since a key of `SINCE`, or empty
- * @property {string} from RFC 3339, or empty
- * @property {string} to
+ * @property {string} from when it finished at the earliest, RFC 3339, or empty
+ * @property {string} to before when it finished
  * @property {string} parent
  * @property {string} needs one of `NEEDS`, or empty
  * @property {string} sort one of `SORTS`, with '-' for the largest first; empty is the list's own order
@@ -123,19 +123,20 @@ export function listQuery(route, statuses, now) {
   if (route.needs) query.set('needs', route.needs);
   const after = createdAfter(route, now);
   if (after !== null) query.set('created_after', new Date(after).toISOString());
-  if (route.to) query.set('created_before', route.to);
+  if (route.from) query.set('finished_after', route.from);
+  if (route.to) query.set('finished_before', route.to);
   return query;
 }
 
 /** @param {Route} route @param {number} now */
 export function createdAfter(route, now) {
-  if (route.from) return Date.parse(route.from);
   return route.since ? now - SINCE[route.since].minutes * 60_000 : null;
 }
 
 /** The statuses a route wants to see, all where it does not say. @param {Route} route @returns {readonly string[]} */
 export function wantedStatuses(route) {
-  const wanted = route.status.length ? route.status : STATUSES;
+  const chosen = route.status.length ? route.status : STATUSES;
+  const wanted = route.from || route.to ? chosen.filter((status) => /** @type {readonly string[]} */ (FINAL).includes(status)) : chosen;
   if (!route.needs) return wanted;
   const ended = /** @type {readonly string[]} */ (PAST_NEEDS).includes(route.needs);
   return wanted.filter((status) => status === (ended ? 'cancelled' : 'running'));

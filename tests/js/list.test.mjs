@@ -20,6 +20,16 @@ test('filters answer as the server does', () => {
   }
 });
 
+test('missions are told by when they finished', () => {
+  const ended = mission({ status: 'failed', created_at: '2026-01-01T08:00:00Z', completed_at: '2026-01-01T10:30:00Z' });
+  const passes = (filters, one = ended) => matcher({ ...HOME, ...filters }, NOW)(one);
+
+  assert.equal(passes({ from: '2026-01-01T10:30:00.000Z', to: '2026-01-01T10:31:00.000Z' }), true);
+  assert.equal(passes({ from: '2026-01-01T10:31:00.000Z' }), false);
+  assert.equal(passes({ to: '2026-01-01T10:30:00.000Z' }), false);
+  assert.equal(passes({ from: '2026-01-01T00:00:00.000Z' }, mission({})), false);
+});
+
 test('the parts of a list are read one after the other', () => {
   const feed = newFeed(HOME);
   assert.deepEqual(feed.segments.map(({ statuses }) => statuses), [['running'], ['pending'], ['completed', 'failed', 'cancelled']]);

@@ -36,8 +36,17 @@ test('the query speaks the names of the API', () => {
 
   assert.equal(query.toString(), new URLSearchParams([
     ['status', 'running'], ['priority', 'high'], ['type', 'data analysis'], ['agent_type', 'A&B'], ['model_used', 'm=1'], ['q', 'naïve 🚀 “x”'],
-    ['parent_id', 'p'], ['needs', 'stalled'], ['created_after', '2026-01-01T00:00:00.000Z'], ['created_before', '2026-01-02T00:00:00.000Z'],
+    ['parent_id', 'p'], ['needs', 'stalled'], ['created_after', '2026-01-01T00:00:00.000Z'], ['finished_before', '2026-01-02T00:00:00.000Z'],
   ]).toString());
+});
+
+test('a time chosen on the bars is when missions finished', () => {
+  const route = { ...HOME, from: '2026-01-01T10:00:00.000Z', to: '2026-01-01T11:00:00.000Z' };
+
+  assert.deepEqual(wantedStatuses(route), ['completed', 'failed', 'cancelled']);
+  assert.deepEqual(wantedStatuses({ ...route, status: ['running', 'failed'] }), ['failed']);
+  assert.equal(listQuery(route, ['failed'], 0).get('finished_after'), route.from);
+  assert.equal(listQuery(route, ['failed'], 0).get('created_after'), null);
 });
 
 test('what needs somebody while it lives runs, and the rest was cancelled', () => {

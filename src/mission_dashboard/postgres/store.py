@@ -453,6 +453,8 @@ def _filter_parameters(filters: Filters) -> dict[str, Any]:
         "parent_id": filters.parent_id,
         "created_after": filters.created_after,
         "created_before": filters.created_before,
+        "finished_after": filters.finished_after,
+        "finished_before": filters.finished_before,
         **numbered,
     }
 

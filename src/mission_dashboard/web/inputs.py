@@ -196,6 +196,8 @@ LIST_PARAMETERS = (
     "parent_id",
     "created_after",
     "created_before",
+    "finished_after",
+    "finished_before",
     "sort",
     "limit",
     "cursor",
@@ -217,6 +219,8 @@ def list_query() -> tuple[Query, bool]:
         parent_id=arguments.text("parent_id", 255),
         created_after=arguments.time("created_after"),
         created_before=arguments.time("created_before"),
+        finished_after=arguments.time("finished_after"),
+        finished_before=arguments.time("finished_before"),
     )
     sort = arguments.one("sort") or "-created_at"
     if sort.removeprefix("-") not in SORTS:

@@ -436,6 +436,8 @@ PAGE_QUERY = (
     _parameter("parent_id", {"type": "string", "minLength": 1, "maxLength": 255}),
     _parameter("created_after", {"type": "string", "format": "date-time"}),
     _parameter("created_before", {"type": "string", "format": "date-time"}),
+    _parameter("finished_after", {"type": "string", "format": "date-time"}, "only missions that have finished"),
+    _parameter("finished_before", {"type": "string", "format": "date-time"}, "only missions that have finished"),
     _parameter("sort", {"enum": [f"{sign}{key}" for key in SORTS for sign in ("", "-")], "default": "-created_at"}),
     _parameter("limit", _whole(1, MAX_LIMIT, DEFAULT_LIMIT)),
     _parameter("cursor", {"type": "string"}, "next_cursor of the page before"),

@@ -101,7 +101,7 @@ function Options({ facet, name, options }) {
 function TimeChip() {
   const { since, from, to } = route.value;
   if (from || to) {
-    const text = `Created ${from ? moment(Date.parse(from), now.value) : '…'} – ${to ? moment(Date.parse(to), now.value) : 'now'}`;
+    const text = `Finished ${from ? moment(Date.parse(from), now.value) : '…'} – ${to ? moment(Date.parse(to), now.value) : 'now'}`;
     return html`<${SetChip} text=${text} undo=${() => go({ from: '', to: '' })} />`;
   }
   const label = since ? SINCE[since].label : 'Time';

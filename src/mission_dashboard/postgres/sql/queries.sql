@@ -696,6 +696,8 @@ WHERE (:priority IS NULL OR priority = ANY(:priority))
     AND (:parent_id IS NULL OR parent_id = :parent_id)
     AND (:created_after IS NULL OR created_at >= :created_after)
     AND (:created_before IS NULL OR created_at < :created_before)
+    AND (:finished_after IS NULL OR completed_at >= :finished_after)
+    AND (:finished_before IS NULL OR completed_at < :finished_before)
     AND (
         :word1 IS NULL
         OR mission_search_text(title, description, mission_type, agent_type, model_used) LIKE :word1
