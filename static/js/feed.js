@@ -60,7 +60,7 @@ function withAnswer(before, key, segment, answer) {
 function withProblem(before, key, error) {
   if (before.feed.key !== key) return before;
   const wait = error instanceof api.Refusal ? waitFor(error) : TRY_AGAIN_MS;
-  return { ...before, feed: { ...before.feed, loading: false, problem: { sentence: sentence(error), until: Date.now() + wait } } };
+  return { ...before, feed: { ...before.feed, loading: false, problem: { sentence: sentence(error), status: error instanceof api.Refusal ? error.status : 0, until: Date.now() + wait } } };
 }
 
 /** How long to wait before trying again; what the server calls wrong stays wrong. @param {api.Refusal} refusal */

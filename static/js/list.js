@@ -20,7 +20,7 @@ import { FACETS, createdAfter, listKey, wantedStatuses } from './url.js';
  * @property {string} key which list this is, see `listKey`
  * @property {readonly Segment[]} segments
  * @property {boolean} loading
- * @property {{sentence: string, until: number} | null} problem
+ * @property {{sentence: string, status: number, until: number} | null} problem
  */
 
 /** @param {Route} route @returns {Feed} */

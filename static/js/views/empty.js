@@ -8,9 +8,11 @@ import { isFiltered } from '../url.js';
 import { Icon } from './icons.js';
 
 const SKELETONS = 9;
+const NOT_ALLOWED = [401, 403];
 
 export function ListState() {
   const { order, feed } = state.value;
+  if (feed.problem && NOT_ALLOWED.includes(feed.problem.status)) return html`<${NotAllowed} sentence=${feed.problem.sentence} />`;
   if (feed.problem) {
     return html`<div class="notice" data-tone="error" role="alert"><p>${feed.problem.sentence}</p><button type="button" class="button button--small" onClick=${tryAgain}>Try again</button></div>`;
   }
@@ -26,6 +28,13 @@ function Loading() {
 
 function Unreachable() {
   return html`<div class="empty"><h2>The server cannot be reached</h2><p>The page tries again by itself. Is the dashboard still running, and is this device on its network?</p></div>`;
+}
+
+/** @param {{sentence: string}} props */
+function NotAllowed({ sentence }) {
+  return html`<div class="empty" role="alert"><h2>You may not see these missions</h2><p>${sentence}</p>
+    <p>Ask whoever runs this dashboard to let you in, then try again.</p>
+    <button type="button" class="button" onClick=${tryAgain}>Try again</button></div>`;
 }
 
 function NoMatch() {
