@@ -273,6 +273,21 @@ def test_the_keyboard_is_enough(page: Page, dashboard: Dashboard) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("Keyboard")
 
 
+def test_a_key_right_after_escape_is_not_lost(page: Page, dashboard: Dashboard) -> None:
+    _open(page, dashboard)
+    for _ in range(10):
+        page.keyboard.press("n")
+        expect(page.locator("#new-title")).to_be_focused()
+        page.evaluate(
+            "document.querySelector('dialog').addEventListener('cancel', () => document.body.dispatchEvent("
+            "new KeyboardEvent('keydown', {key: '?', bubbles: true})), {once: true})"
+        )
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_contain_text("Keyboard")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_a_phone_has_everything_without_scrolling_sideways(browser: Browser, dashboard: Dashboard) -> None:
     dashboard.create_running("On the phone with a title that is much too long for such a narrow screen, by far")
     page = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True)

@@ -33,7 +33,9 @@ export function Dialog({ title, kind = '', hideTitle = false, children }) {
       if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
     };
   }, []);
-  return html`<dialog class="dialog" data-kind=${kind} ref=${element} aria-label=${title} onClose=${closeDialog}
+  // Escape closes at once: the browser's own `close` event comes a task later, when the next key may have opened another dialog.
+  return html`<dialog class="dialog" data-kind=${kind} ref=${element} aria-label=${title}
+    onCancel=${(/** @type {Event} */ event) => { event.preventDefault(); closeDialog(); }} onClose=${() => element.current && closeDialog()}
     onClick=${(/** @type {MouseEvent} */ event) => event.target === element.current && element.current?.close()}>
     <div class="dialog__inside">
       ${!hideTitle && html`<header class="dialog__head"><h2>${title}</h2>
