@@ -34,4 +34,4 @@ fi
 
 say "Python: tests"
 # Most tests wait for processes they started: two at a time take little more than half as long.
-"$python" -m pytest -q --timeout 300 --durations 10 -n "${TEST_WORKERS:-2}" --dist loadfile
+"$python" -m pytest -q --timeout 300 --durations 10 -n "${TEST_WORKERS:-2}" --dist loadfile --reruns 1 -r R

