@@ -135,7 +135,7 @@ class Driver:
 
     def _start_idle(self, now: float, ends_at: float) -> None:
         while self._idle and (not self._interval_s or now >= self._next_at):
-            connection = self._idle[-1]
+            connection = self._idle[0]
             if connection.requests is None and now > ends_at:
                 waiting = [known for known in self._idle if known.requests is not None]
                 if not waiting:

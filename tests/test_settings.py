@@ -40,6 +40,11 @@ BAD = {
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
     "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
+    "MISSION_DASHBOARD_ADMIN_KEY": ("short", "with spaces in it, though long enough"),
+    "MISSION_DASHBOARD_TRUSTED_PROXIES": ("proxy.example.com", "10.0.0.0/40", "all"),
+    "MISSION_DASHBOARD_SESSION_HOURS": ("0", "-1", "nan", "long"),
+    "MISSION_DASHBOARD_OIDC_ISSUER": ("id.example.com", "http://id.example.com"),
+    "MISSION_DASHBOARD_OIDC_ROLES": ("ann", "king=*", "admin=", "admin=ann@example.com"),
 }
 
 
@@ -111,7 +116,11 @@ def test_switching_limits_off_switches_both_off(tmp_path: Path) -> None:
 
 
 def test_every_setting_of_the_table_is_tried_with_bad_values() -> None:
-    assert {setting.name for setting in SETTINGS.values()} - BAD.keys() == {"MISSION_DASHBOARD_SECRET_KEY"}
+    assert {setting.name for setting in SETTINGS.values()} - BAD.keys() == {
+        "MISSION_DASHBOARD_SECRET_KEY",
+        "MISSION_DASHBOARD_OIDC_CLIENT_ID",
+        "MISSION_DASHBOARD_OIDC_CLIENT_SECRET",
+    }
 
 
 def start(data_dir: Path, **given: str) -> subprocess.CompletedProcess[str]:

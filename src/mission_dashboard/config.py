@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,24 @@ OFF = "off"
 STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
 )
-SECRET = ("postgres_dsn", "secret_key")
+SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret")
 """Settings whose values are never repeated."""
+
+
+Network = IPv4Network | IPv6Network
+MIN_SECRET = 16
+MIN_ADMIN_KEY = 24
+SAMPLE_PASSWORD = "ai_password"
+ROLES = ("viewer", "operator", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRule:
+    """Who of those that an identity provider knows has a role: where ``claim`` has ``value``; ``*`` is everybody."""
+
+    role: str
+    claim: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,13 @@ class Settings:
     """By mission type; the empty type is for all others."""
     lost_after: timedelta | None
     confirm_within: timedelta
+    admin_key: str
+    trusted_proxies: tuple[Network, ...]
+    session_hours: timedelta
+    oidc_issuer: str
+    oidc_client_id: str
+    oidc_client_secret: str
+    oidc_roles: tuple[RoleRule, ...]
 
     @property
     def is_production(self) -> bool:
@@ -108,6 +132,50 @@ def _origins(text: str) -> tuple[str, ...]:
         if origin != "*" and not origin.startswith(("http://", "https://")):
             raise ValueError("must be a list of origins like https://ops.example.com, separated by commas")
     return origins
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError("must be a list of addresses or networks like 10.0.0.5, 172.16.0.0/12") from error
+
+
+def _admin_key(text: str) -> str:
+    if text and not (len(text) >= MIN_ADMIN_KEY and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError(f"must have at least {MIN_ADMIN_KEY} characters, no spaces; 'openssl rand -hex 32' makes it")
+    return text
+
+
+def _hours(text: str) -> timedelta:
+    try:
+        hours = float(text)
+    except ValueError as error:
+        raise ValueError("must be a number of hours") from error
+    if not 0 < hours <= 24 * 366:
+        raise ValueError("must be a number of hours, more than 0 and at most a year")
+    return timedelta(hours=hours)
+
+
+def _issuer(text: str) -> str:
+    if text and not text.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+        raise ValueError("must be the provider's address, beginning with https://")
+    return text.rstrip("/")
+
+
+def _role_rules(text: str) -> tuple[RoleRule, ...]:
+    rules = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, _, who = part.partition("=")
+        claim, colon, value = who.strip().rpartition(":")
+        if role.strip() not in ROLES or not value:
+            raise ValueError(
+                "must read like admin=groups:ops, operator=email:ann@example.com, viewer=* (viewer, operator, admin)"
+            )
+        rules.append(RoleRule(role.strip(), claim if colon else "", value))
+        if not colon and value != "*":
+            raise ValueError(f"must name the claim that holds {value!r}, like email:{value}")
+    return tuple(rules)
 
 
 def _static_url(text: str) -> str:
@@ -217,6 +285,32 @@ SETTINGS: Mapping[str, Setting] = {
     "prices": Setting(
         "MISSION_DASHBOARD_PRICES", "", "price file for models; unset: prices.toml in the data folder", _file_or_none
     ),
+    "admin_key": Setting(
+        "MISSION_DASHBOARD_ADMIN_KEY",
+        "",
+        "a key that may do everything; development: made at random and kept in the data folder",
+        _admin_key,
+    ),
+    "trusted_proxies": Setting(
+        "MISSION_DASHBOARD_TRUSTED_PROXIES",
+        "",
+        "addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host count; none: nobody's",
+        _networks,
+    ),
+    "session_hours": Setting(
+        "MISSION_DASHBOARD_SESSION_HOURS", "12", "hours until a person who logged in must do so again", _hours
+    ),
+    "oidc_issuer": Setting(
+        "MISSION_DASHBOARD_OIDC_ISSUER", "", "OpenID Connect provider with which people log in; none: by key", _issuer
+    ),
+    "oidc_client_id": Setting("MISSION_DASHBOARD_OIDC_CLIENT_ID", "", "what the provider calls this dashboard", str),
+    "oidc_client_secret": Setting("MISSION_DASHBOARD_OIDC_CLIENT_SECRET", "", "its secret there", str),
+    "oidc_roles": Setting(
+        "MISSION_DASHBOARD_OIDC_ROLES",
+        "",
+        "who of them may what, by claim: admin=groups:ops, operator=email:ann@example.com, viewer=*; the first counts",
+        _role_rules,
+    ),
 }
 
 
@@ -237,12 +331,14 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         except ValueError as error:
             shown = "" if field in SECRET else f" (it is {text!r})"
             problems.append(f"{setting.name} {error}{shown}.")
-    problems += _missing_in_production(values)
+    problems += _wrong_together(values)
     if problems:
         raise StartupError("\n".join(problems))
     if values["rate_limit"] is None:
         values["report_limit"] = None
-    values["secret_key"] = values["secret_key"] or _kept_secret(values["data_dir"])
+    values["secret_key"] = values["secret_key"] or _kept_secret(values["data_dir"], "secret_key")
+    if values["environment"] != "production":
+        values["admin_key"] = values["admin_key"] or f"mdk_{_kept_secret(values['data_dir'], 'admin_key')}"
     return Settings(**values)
 
 
@@ -255,19 +351,36 @@ def _given(environ: Mapping[str, str], dotenv: Path) -> Mapping[str, str]:
     return {**filled, **environ}
 
 
-def _missing_in_production(values: Mapping[str, Any]) -> list[str]:
+def _wrong_together(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    oidc = [field for field in ("oidc_issuer", "oidc_client_id", "oidc_roles") if values.get(field)]
+    if oidc and len(oidc) < 3 and all(field in values for field in ("oidc_issuer", "oidc_client_id", "oidc_roles")):
+        missing = [SETTINGS[f].name for f in ("oidc_issuer", "oidc_client_id", "oidc_roles") if not values[f]]
+        problems.append(f"{SETTINGS[oidc[0]].name} needs {' and '.join(missing)} too.")
     if values.get("environment") != "production":
-        return []
-    return [
+        return problems
+    problems += [
         f"{SETTINGS[field].name} must be set when ENVIRONMENT is production."
         for field in ("secret_key", "postgres_dsn")
         if not values.get(field) and field in values
     ]
+    secret = values.get("secret_key")
+    if secret and (len(secret) < MIN_SECRET or len(set(secret)) < MIN_SECRET // 2):
+        problems.append(
+            f"{SETTINGS['secret_key'].name} must be a real secret of at least {MIN_SECRET} characters "
+            "when ENVIRONMENT is production; 'openssl rand -hex 32' makes one."
+        )
+    if SAMPLE_PASSWORD in (values.get("postgres_dsn") or ""):
+        problems.append(
+            f"POSTGRES_DSN has the sample password {SAMPLE_PASSWORD!r}: "
+            "give the database another when ENVIRONMENT is production."
+        )
+    return problems
 
 
-def _kept_secret(data_dir: Path) -> str:
-    """Return the random key kept in the data folder, making it at the first start."""
-    path = data_dir / "secret_key"
+def _kept_secret(data_dir: Path, name: str) -> str:
+    """Return the random key kept in the data folder under this name, making it at the first start."""
+    path = data_dir / name
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists() or not path.read_text(encoding="ascii").strip():
@@ -276,7 +389,7 @@ def _kept_secret(data_dir: Path) -> str:
                 file.write(secrets.token_hex(32))
         return path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError as error:
-        raise StartupError(f"{path} under MISSION_DASHBOARD_DATA_DIR is no secret key; delete it.") from error
+        raise StartupError(f"{path} under MISSION_DASHBOARD_DATA_DIR is no key; delete it.") from error
     except OSError as error:
         raise StartupError(
             f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename})."

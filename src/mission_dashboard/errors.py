@@ -105,6 +105,30 @@ class BudgetNotFound(MissionDashboardError):
         super().__init__(f"There is no daily budget named {name!r}.")
 
 
+class KeyNotFound(MissionDashboardError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"There is no key with the id {key_id!r}.")
+
+
+class SessionNotFound(MissionDashboardError):
+    """No session has this id."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"There is no session with the id {session_id!r}.")
+
+
+class LoginRefused(MissionDashboardError):
+    """Nobody may log in with this."""
+
+
+class NotAllowed(MissionDashboardError):
+    """The caller's key or role does not reach so far; nothing was written."""
+
+
 class IdempotencyConflict(MissionDashboardError):
     """The Idempotency-Key was used before with another body; nothing was written."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mission_dashboard.control import Rules
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
+    from mission_dashboard.web.guard import Guard
     from mission_dashboard.web.live import Live
 
 PACKAGE = Path(__file__).resolve().parent
@@ -44,6 +45,7 @@ class Application:
         self.tracker: MissionTracker | None = None
         self.app: Flask | None = None
         self.live: Live | None = None
+        self.guard: Guard | None = None
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -58,6 +60,8 @@ class Application:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
         self.app, self.live = create_app(self.settings, self.tracker)
+        self.guard = self.app.extensions["guard"]
+        self.guard.open()
         self.live.start()
 
     def _start_embedded(self) -> str:
@@ -70,6 +74,8 @@ class Application:
         """Stop all in the opposite order: what was queued is written, then the database stops."""
         if self.live is not None:
             self.live.close()
+        if self.guard is not None:
+            self.guard.close()
         if self.tracker is not None:
             self.tracker.close()
         if self.embedded is not None:
@@ -89,7 +95,7 @@ def _rules(settings: Settings) -> Rules:
 
 
 def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live]:
-    """Build the Flask application around an open tracker; `Live` is not yet started."""
+    """Build the Flask application around an open tracker; `Live` and the guard are not yet started."""
     from flask import Flask
     from flask_cors import CORS
     from flask_socketio import SocketIO
@@ -99,6 +105,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.costs import make_costs
     from mission_dashboard.web.docs import make_docs
     from mission_dashboard.web.errors import register_errors
+    from mission_dashboard.web.guard import Guard
     from mission_dashboard.web.health import make_health
     from mission_dashboard.web.inputs import MAX_BODY_BYTES
     from mission_dashboard.web.limits import make_limits
@@ -132,6 +139,8 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     )
     live = Live(socketio, tracker)
     limits = make_limits(app, settings)
+    guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
+    guard.add_views(app, socketio, limits.api)
     take_reports(socketio, tracker, limits.report_gate)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
@@ -146,8 +155,10 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
         CORS(app, resources={"/api/*": {"origins": list(settings.cors_origins)}}, expose_headers=exposed)
     else:  # a page of another origin needs headers that Flask-CORS adds
         app.wsgi_app = ReportLane(app.wsgi_app, tracker, limits.report_gate)  # type: ignore[method-assign]
-    app.wsgi_app = OriginGuard(app.wsgi_app, settings.cors_origins)  # type: ignore[method-assign]
+    app.wsgi_app = guard.wrap(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = OriginGuard(app.wsgi_app, settings.cors_origins, guard.note_refused)  # type: ignore[method-assign]
     app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = guard.wrap_outside(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app, live
 
 
@@ -233,6 +244,33 @@ def _say_hello(settings: Settings, application: Application) -> None:
         "Try it:\n"
         f"  curl -X POST {address}/api/missions -H 'Content-Type: application/json' "
         '-d \'{"title": "My first mission"}\'\n\n'
+        f"{_invitation(settings, address)}"
         "Ctrl-C stops it.\n",
         flush=True,
     )
+
+
+def _invitation(settings: Settings, address: str) -> str:
+    """Say how people on other machines get in."""
+    if settings.is_production:
+        return f"Log in at {address}/login\n\n"
+    if settings.host in ("127.0.0.1", "::1", "localhost"):
+        return ""
+    elsewhere = f"http://{_own_address()}:{settings.port}" if settings.host in ("0.0.0.0", "::") else address
+    return (
+        "This machine needs no key. From another, open\n"
+        f"  {elsewhere}/login#{settings.admin_key}\n"
+        "Programs there send it as 'Authorization: Bearer ...', or get keys of their own: mission-dashboard keys\n\n"
+    )
+
+
+def _own_address() -> str:
+    """Return the address by which other machines most likely reach this one; no packet is sent to find out."""
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()

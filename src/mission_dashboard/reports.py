@@ -36,6 +36,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MAX_QUESTION = 2_000
 MAX_ANSWER = 5_000
 MAX_OPTIONS = 20
+MAX_KEY_DAYS = 3_660
 MAX_TIMEOUT_S = 30 * 24 * 3600.0
 
 
@@ -371,6 +372,18 @@ class DayBudgetSaid(Said):
         if self.cost is None and self.tokens is None:
             raise ValueError("set cost or tokens")
         return self
+
+
+class KeySaid(Said):
+    """A new key for a program, or for a person to log in with."""
+
+    name: Name = Field(description="what it is for; people read it in the audit log")
+    scopes: list[Literal["report", "read", "operate", "admin"]] = Field(
+        min_length=1, max_length=4, description="what it may do; operate includes report and read, admin all"
+    )
+    expires_in_days: float | None = Field(
+        None, gt=0, le=MAX_KEY_DAYS, description="after how many days it ends; never, where left out"
+    )
 
 
 SaidT = TypeVar("SaidT", bound=Said)

@@ -73,6 +73,7 @@ class Store(Protocol):
     """Where missions are kept. Every method raises `StoreUnavailable` while the store does not answer."""
 
     server_version: str
+    dsn: str
 
     def open(self) -> None: ...
     def close(self) -> None: ...

@@ -92,6 +92,8 @@ export const createMission = (mission, key) =>
 /** @param {string} id @param {import('./state.js').Deed} action @param {Record<string, unknown>} [body] */
 export const act = (id, action, body = {}) => call(`${at(id)}/${action}`, { method: 'POST', body });
 
+export const getSession = () => call('/api/session');
+
 export const listBudgets = () => call('/api/budgets');
 
 /** @param {string} name @param {Record<string, unknown>} budget */

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "pause": "moves",
     "resume": "moves",
     "answer": "moves",
+    "keys": "keys",
     "doctor": "doctor",
     "mcp": "serving",
     "reprice": "serving",

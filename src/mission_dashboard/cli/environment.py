@@ -42,4 +42,8 @@ def for_program(mission_id: str, url: str, key: str | None) -> dict[str, str]:
 
 def server_settings() -> dict[str, str]:
     """Return the environment as the server would read it, without letting it make a secret key."""
-    return {"MISSION_DASHBOARD_SECRET_KEY": "not looked at", **os.environ}
+    return {
+        "MISSION_DASHBOARD_SECRET_KEY": "nobody looks at this one",
+        "MISSION_DASHBOARD_ADMIN_KEY": "nor-does-anybody-look-here",
+        **os.environ,
+    }

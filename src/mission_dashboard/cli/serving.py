@@ -33,6 +33,7 @@ SERVER_PACKAGES = (
     "genai-prices",
     "gevent",
     "googleapis-common-protos",
+    "joserfc",
     "opentelemetry-proto",
     "orjson",
     "prometheus-client",

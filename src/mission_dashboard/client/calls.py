@@ -140,6 +140,19 @@ class Calls(Generic[Answer]):
         """Read the numbers minute by minute."""
         return self._make(Call("GET", "/api/metrics/history", query={"minutes": minutes}))
 
+    def keys(self) -> Answer:
+        """Read the keys there are; needs one that may admin."""
+        return self._make(Call("GET", "/api/keys"))
+
+    def create_key(self, name: str, scopes: Sequence[str], expires_in_days: float | None = None) -> Answer:
+        """Make a key; its ``secret`` is in this answer only."""
+        said = _said({"name": name, "scopes": list(scopes), "expires_in_days": expires_in_days})
+        return self._make(Call("POST", "/api/keys", said))
+
+    def revoke_key(self, key_id: str) -> Answer:
+        """Make a key worthless at once."""
+        return self._make(Call("DELETE", f"/api/keys/{_quoted(key_id)}"))
+
     def budgets(self) -> Answer:
         """Read the budgets of a day and what is used of them."""
         return self._make(Call("GET", "/api/budgets"))

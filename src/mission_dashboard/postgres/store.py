@@ -103,7 +103,7 @@ class PostgresStore:
     """Missions in PostgreSQL, behind a DSN. One connection writes, a pool reads."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self._sql = _read_queries(QUERIES)
         self._pool = Pool(dsn, POOL_SIZE)
         self._writer: Connection | None = None
@@ -113,7 +113,7 @@ class PostgresStore:
 
     def open(self) -> None:
         """Connect, migrate, and learn the database's name; raise `StoreUnavailable` or `StartupError`."""
-        connection = connect(self._dsn)
+        connection = connect(self.dsn)
         try:
             with _lost_means_unavailable():
                 migrate(connection)
@@ -185,7 +185,7 @@ class PostgresStore:
     def _writing(self) -> Connection:
         if self._writer is None:
             with _lost_means_unavailable():
-                connection = connect(self._dsn, "mission-dashboard writer", WRITER_OPTIONS)
+                connection = connect(self.dsn, "mission-dashboard writer", WRITER_OPTIONS)
                 try:
                     self._shard = fetch(connection, self._sql["claim_shard"])[0][0]
                     fetch(connection, self._prepare_write)

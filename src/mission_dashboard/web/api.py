@@ -19,7 +19,8 @@ from mission_dashboard.reports import MAX_NAME, DayBudgetSaid, NewMission, under
 from mission_dashboard.steering import Deliver
 from mission_dashboard.web import inputs
 from mission_dashboard.web.answers import answer, etag
-from mission_dashboard.web.operations import ADDRESSES, OPERATIONS, mission_answer, run_batch
+from mission_dashboard.web.gate import caller_of
+from mission_dashboard.web.operations import ADDRESSES, OPERATIONS, mission_answer, run_batch, understood_by
 from mission_dashboard.web.waiting import Waiting
 
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
@@ -63,7 +64,7 @@ def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blue
 def operate(tracker: MissionTracker, request: Request, name: str, mission_id: str) -> Response:
     """Do what the request asks with the mission, and return it with what its agent shall do."""
     operation = OPERATIONS[name]
-    said = understand(operation.says, inputs.json_object(request))
+    said = understood_by(name, inputs.json_object(request), caller_of(request.environ))
     outcome = tracker.execute(operation.build(mission_id, said, inputs.if_match(request)))
     payload = mission_answer(outcome, operation.message, wire.now())
     if operation.status == 201:
@@ -122,7 +123,7 @@ class _Views:
         said = inputs.json_object(request)
         if unknown := said.keys() - {"operations"}:
             raise InvalidValue.of(sorted(unknown)[0][:MAX_NAME], "is not a known field. Send operations.")
-        return answer(run_batch(self._tracker, said.get("operations"), wire.now()))
+        return answer(run_batch(self._tracker, said.get("operations"), wire.now(), caller_of(request.environ)))
 
     def directive(self, mission_id: str) -> Response:
         wait_s, said = inputs.waiting("known")

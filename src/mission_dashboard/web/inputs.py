@@ -14,6 +14,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
+from mission_dashboard.access.store import Wanted
 from mission_dashboard.errors import FieldProblem, InvalidValue, MissionDashboardError
 from mission_dashboard.missions import MissionPriority, MissionStatus
 from mission_dashboard.queries import (
@@ -37,6 +38,7 @@ MAX_WORDS = 6
 MAX_EVENTS = 500
 MAX_SPEND_DAYS = 366
 MAX_WAIT_S = 30
+MAX_AUDIT = 1_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
@@ -280,6 +282,38 @@ def records_page(*more: str) -> tuple[str | None, int, int | None]:
         arguments.wrong("last", "cannot be given together with after.")
     arguments.check()
     return after, limit, last
+
+
+def audit_page() -> Wanted:
+    """Return which lines of the audit log are asked for."""
+    arguments = _Arguments(request.args, ("before", "limit", "actor", "action", "refused"))
+    before = arguments.number("before", 0, 1, 10**15) if "before" in request.args else None
+    limit = arguments.number("limit", 100, 1, MAX_AUDIT)
+    wanted = Wanted(
+        before, limit, arguments.text("actor", MAX_NAME), arguments.text("action", MAX_NAME), _refused(arguments)
+    )
+    arguments.check()
+    return wanted
+
+
+def audit_export() -> tuple[str, Wanted]:
+    """Return in which format the audit log is asked for, and which of its lines."""
+    arguments = _Arguments(request.args, ("format", "actor", "action", "refused"))
+    kind = arguments.text("format", MAX_NAME) or "jsonl"
+    if kind not in ("csv", "jsonl"):
+        arguments.wrong("format", "should be csv or jsonl.")
+    wanted = Wanted(
+        None, MAX_AUDIT, arguments.text("actor", MAX_NAME), arguments.text("action", MAX_NAME), _refused(arguments)
+    )
+    arguments.check()
+    return kind, wanted
+
+
+def _refused(arguments: _Arguments) -> bool | None:
+    said = arguments.text("refused", MAX_NAME)
+    if said not in (None, "true", "false"):
+        arguments.wrong("refused", "should be true or false.")
+    return None if said is None else said == "true"
 
 
 def waiting(*more: str) -> tuple[float, Mapping[str, str]]:

@@ -13,6 +13,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from mission_dashboard import __version__
+from mission_dashboard.access.callers import Kind
+from mission_dashboard.access.scopes import ROLES, SCOPES, needed
 from mission_dashboard.metrics import FACETS
 from mission_dashboard.missions import Cause, QuestionState
 from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, NEEDS, SORTS
@@ -25,11 +27,12 @@ from mission_dashboard.reports import (
     AskReport,
     BatchSaid,
     DayBudgetSaid,
+    KeySaid,
     NewMission,
     RepriceSaid,
     Said,
 )
-from mission_dashboard.web.inputs import MAX_EVENTS, MAX_SPEND_DAYS, MAX_WAIT_S, PRIORITIES, STATUSES
+from mission_dashboard.web.inputs import MAX_AUDIT, MAX_EVENTS, MAX_SPEND_DAYS, MAX_WAIT_S, PRIORITIES, STATUSES
 from mission_dashboard.web.operations import OPERATIONS
 
 Schema = Mapping[str, Any]
@@ -113,6 +116,44 @@ RECEIPT: Schema = {
     "acknowledged_at": _nullable("string", format="date-time"),
     "stopped_at": _nullable("string", format="date-time"),
     "unconfirmed": {"type": "boolean", "description": "the deadline passed without an acknowledgement"},
+}
+_SCOPES: Schema = {"type": "array", "items": {"enum": list(SCOPES)}}
+KEY: Schema = {
+    "id": {"type": "string"},
+    "name": {"type": "string"},
+    "shown": {"type": "string", "description": "how the key begins"},
+    "scopes": _SCOPES,
+    "created_at": TIME,
+    "created_by": {"type": "string"},
+    "expires_at": _nullable("string", format="date-time"),
+    "revoked_at": _nullable("string", format="date-time"),
+    "last_used_at": _nullable("string", format="date-time"),
+    "last_used_from": _nullable("string", "an address"),
+}
+LOGGED_IN: Schema = {
+    "id": {"type": "string"},
+    "name": {"type": "string"},
+    "role": {"enum": [*ROLES, None], "description": "null: as the key with which the person logged in"},
+    "created_at": TIME,
+    "expires_at": TIME,
+    "address": {"type": "string"},
+}
+CALLER: Schema = {
+    "name": {"type": "string"},
+    "kind": {"enum": [kind.value for kind in Kind]},
+    "scopes": _SCOPES,
+    "expires_at": _nullable("string", format="date-time"),
+}
+AUDIT_ENTRY: Schema = {
+    "id": COUNT,
+    "at": TIME,
+    "actor": {"type": "string"},
+    "kind": {"enum": [kind.value for kind in Kind]},
+    "address": {"type": "string"},
+    "request_id": {"type": "string"},
+    "action": {"type": "string", "description": "method and path"},
+    "status": {"type": "integer", "description": "what it was answered with; from 400 it was refused"},
+    "count": {**COUNT, "description": "how often within a moment; more than 1 for what was refused"},
 }
 DIRECTIVE: Schema = {
     "action": {"enum": ["continue", "pause", "cancel"]},
@@ -383,6 +424,28 @@ SCHEMAS: Schema = {
             "timestamp": TIME,
         }
     ),
+    "Key": _object(KEY),
+    "Keys": _object({"keys": _list_of("Key"), "timestamp": TIME}),
+    "MadeKey": _object(
+        {
+            "key": _ref("Key"),
+            "secret": {"type": "string", "description": "the key itself; in this answer only"},
+            "message": {"type": "string"},
+            "timestamp": TIME,
+        }
+    ),
+    "LoggedIn": _object(LOGGED_IN),
+    "Sessions": _object({"sessions": _list_of("LoggedIn"), "timestamp": TIME}),
+    "Me": _object({"session": _ref("Caller"), "timestamp": TIME}),
+    "Caller": _object(CALLER),
+    "AuditEntry": _object(AUDIT_ENTRY),
+    "AuditPage": _object(
+        {
+            "entries": _list_of("AuditEntry"),
+            "next_before": _nullable("integer", "send it as before for older lines"),
+            "timestamp": TIME,
+        }
+    ),
     "Health": {
         "type": "object",
         "properties": {"status": {"type": "string"}, "timestamp": TIME},
@@ -447,6 +510,13 @@ WRITES = (400, 413, 415, 422, 429, 503)
 MOVES = (*WRITES, 404, 409, 412)
 WAIT = _parameter("wait", _whole(0, MAX_WAIT_S, 0), "for how many seconds to wait for news")
 MISSION_PATH = "/api/missions/{mission_id}"
+TEXT = ""
+"""Stands where the answer is no JSON."""
+AUDIT_QUERY = (
+    _parameter("actor", {"type": "string", "minLength": 1, "maxLength": 200}, "who"),
+    _parameter("action", {"type": "string", "minLength": 1, "maxLength": 200}, "how method and path begin"),
+    _parameter("refused", {"enum": ["true", "false"]}),
+)
 RECORDS_QUERY = (
     _parameter("after", {"type": "string"}, "the cursor of an earlier answer"),
     _parameter("limit", _whole(1, MAX_RECORDS_READ, DEFAULT_RECORDS)),
@@ -528,14 +598,52 @@ ENDPOINTS = (
         errors=(422, 429, 503),
     ),
     Endpoint("POST", "/api/costs/reprice", "Compute costs anew", "Repriced", RepriceSaid, errors=WRITES),
+    Endpoint("GET", "/api/session", "Who is asking", "Me"),
+    Endpoint("GET", "/api/keys", "All keys", "Keys", errors=(422, 429, 503)),
+    Endpoint("POST", "/api/keys", "Make a key", "MadeKey", KeySaid, status=201, errors=WRITES),
+    Endpoint("DELETE", "/api/keys/{key_id}", "Revoke a key", "Done", errors=(404, 429, 503)),
+    Endpoint("GET", "/api/keys/sessions", "Who is logged in", "Sessions", errors=(422, 429, 503)),
+    Endpoint("DELETE", "/api/keys/sessions/{session_id}", "Log somebody out", "Done", errors=(404, 429, 503)),
+    Endpoint(
+        "GET",
+        "/api/audit",
+        "What was changed and what was refused",
+        "AuditPage",
+        query=(
+            _parameter("before", {"type": "integer", "minimum": 1}, "only lines with smaller ids"),
+            _parameter("limit", _whole(1, MAX_AUDIT, 100)),
+            *AUDIT_QUERY,
+        ),
+        errors=(422, 429, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/api/audit/export",
+        "The whole audit log as a file",
+        TEXT,
+        query=(_parameter("format", {"enum": ["csv", "jsonl"], "default": "jsonl"}), *AUDIT_QUERY),
+        errors=(422, 429, 503),
+    ),
     Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
     Endpoint("GET", "/api/health/live", "Whether the process lives", "Health"),
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),
 )
 
-NEEDING_A_BODY = (NewMission, BatchSaid, LogsSaid, SpansSaid, AcknowledgeReport, AskReport, AnswerReport, DayBudgetSaid)
+NEEDING_A_BODY = (
+    NewMission,
+    BatchSaid,
+    LogsSaid,
+    SpansSaid,
+    AcknowledgeReport,
+    AskReport,
+    AnswerReport,
+    DayBudgetSaid,
+    KeySaid,
+)
 ERROR_NAMES = {
     400: "Malformed JSON or header",
+    401: "No key, or one that is not good",
+    403: "The key or role does not reach so far, or a page of another origin asks",
     404: "Unknown mission",
     409: "Not allowed in this status",
     412: "If-Match does not match",
@@ -564,19 +672,28 @@ def openapi_document() -> dict[str, Any]:
             "description": "Report missions of AI agents and LLM jobs, and read how they do.",
         },
         "paths": paths,
-        "components": {"schemas": {**inputs["$defs"], **SCHEMAS}},
+        "components": {
+            "schemas": {**inputs["$defs"], **SCHEMAS},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "a key; docs/access.md tells who needs one"}
+            },
+        },
     }
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    scopes = needed(endpoint.method, endpoint.path)
+    refusals = (401, 403) if scopes else ()
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint), *_header_parameters(endpoint), *endpoint.query],
         "responses": {
             str(endpoint.status): _content("Success", endpoint.answers, "application/json"),
-            **{str(code): _error(code, endpoint) for code in sorted(endpoint.errors)},
+            **{str(code): _error(code, endpoint) for code in sorted({*endpoint.errors, *refusals})},
         },
+        "security": [{"key": []}] if scopes else [],
+        "description": f"Needs the scope {' or '.join(sorted(scope.value for scope in scopes))}." if scopes else "",
     }
     if endpoint.says is not None:
         schema = _ref(endpoint.says.__name__)
@@ -610,4 +727,7 @@ def _error(code: int, endpoint: Endpoint) -> Schema:
 
 
 def _content(description: str, schema: str, media: str) -> Schema:
+    if schema == TEXT:
+        text = {"schema": {"type": "string"}}
+        return {"description": description, "content": {"text/csv": text, "application/x-ndjson": text}}
     return {"description": description, "content": {media: {"schema": _ref(schema)}}}

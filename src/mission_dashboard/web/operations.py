@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from mission_dashboard import wire
+from mission_dashboard.access.callers import LOCAL, Caller, Kind
+from mission_dashboard.access.scopes import Scope
 from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry
 from mission_dashboard.control import CONTINUE, directive_of
-from mission_dashboard.errors import InvalidValue, MissionDashboardError
+from mission_dashboard.errors import InvalidValue, MissionDashboardError, NotAllowed
 from mission_dashboard.mission_tracker import MissionTracker, require_storable
 from mission_dashboard.missions import Mission, Move
 from mission_dashboard.recording import AddLines, PutSpans
@@ -57,6 +59,11 @@ class Operation:
     path: str | None = None
     """The last part of its address, where that is not its name."""
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is told who does it."""
+        return "by" in self.says.model_fields
+
 
 def _move(move: Move) -> Build:
     return lambda mission_id, said, versions: Advance(mission_id, move, said.to_report(), versions)
@@ -84,20 +91,36 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 ADDRESSES: Mapping[str, str] = {operation.path or name: name for name, operation in OPERATIONS.items()}
 """The last part of an operation's address, and the operation's name."""
+MAY_REPORT = frozenset({"create", "cancel", *(name for name, known in OPERATIONS.items() if known.is_report)})
+"""What a key for reporting alone may do; all else needs one that may operate."""
+SIGNED = frozenset(name for name, known in OPERATIONS.items() if known.is_signed)
 REPORTING = tuple(path for path, name in ADDRESSES.items() if OPERATIONS[name].is_report)
 
 
 # The batch.
 
 
-def run_batch(tracker: MissionTracker, operations: object, now: datetime) -> dict[str, Any]:
+def understood_by(name: str, said: Mapping[str, Any], caller: Caller) -> Said:
+    """Return what a caller says with an operation; raise `InvalidValue`.
+
+    Where it says who does it, a person who is logged in cannot name somebody else.
+    """
+    understood = understand(OPERATIONS[name].says, said)
+    if name not in SIGNED or caller.kind in (Kind.LOCAL, Kind.NOBODY):
+        return understood
+    if caller.kind is Kind.KEY and getattr(understood, "by", None) is not None:
+        return understood
+    return understood.model_copy(update={"by": caller.name})
+
+
+def run_batch(tracker: MissionTracker, operations: object, now: datetime, caller: Caller = LOCAL) -> dict[str, Any]:
     """Do many operations in one commit; return a result for each, in their order.
 
     Raises `InvalidValue` when the list itself is wrong, and `Unavailable` when nothing was written.
     """
     if not isinstance(operations, list) or not 1 <= len(operations) <= MAX_OPERATIONS:
         raise InvalidValue.of("operations", f"should be a list of 1 to {MAX_OPERATIONS:,} operations.")
-    understood = [_understood(operation) for operation in operations]
+    understood = [_understood(operation, caller) for operation in operations]
     commands = [command for command in understood if not isinstance(command, MissionDashboardError)]
     answers = iter(tracker.execute_together(commands) if commands else ())
     return {
@@ -110,14 +133,14 @@ def run_batch(tracker: MissionTracker, operations: object, now: datetime) -> dic
     }
 
 
-def _understood(operation: object) -> Command | MissionDashboardError:
+def _understood(operation: object, caller: Caller) -> Command | MissionDashboardError:
     try:
-        return _command(operation)
+        return _command(operation, caller)
     except MissionDashboardError as error:
         return error
 
 
-def _command(operation: object) -> Command:
+def _command(operation: object, caller: Caller) -> Command:
     if not isinstance(operation, dict):
         raise InvalidValue.of("operation", "should be a JSON object with an op.")
     said = dict(operation)
@@ -128,11 +151,14 @@ def _command(operation: object) -> Command:
     known = OPERATIONS.get(name) if isinstance(name, str) else None
     if known is None:
         raise InvalidValue.of("op", f"should be one of create, {', '.join(OPERATIONS)}.")
+    assert isinstance(name, str)
+    if name not in MAY_REPORT and Scope.OPERATE not in caller.scopes:
+        raise NotAllowed(f"{caller.name} may not {name} missions: it needs the scope operate.")
     mission_id = said.pop("mission_id", None)
     if not isinstance(mission_id, str) or not mission_id:
         raise InvalidValue.of("mission_id", "is required, the id of a mission.")
     require_storable(mission_id)
-    return known.build(mission_id, understand(known.says, said), None)
+    return known.build(mission_id, understood_by(name, said, caller), None)
 
 
 def _result(command: Command, answer: Answer, operation: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mission_dashboard.web.answers import problem
 from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
@@ -18,15 +18,23 @@ ANY = "*"
 
 
 class OriginGuard:
-    """The WSGI wrapper; ``allowed`` are the other origins whose pages may write."""
+    """The WSGI wrapper; ``allowed`` are the other origins whose pages may write.
 
-    def __init__(self, app: WsgiApp, allowed: Sequence[str]) -> None:
+    ``refused`` is told of each request that is refused, with the status.
+    """
+
+    def __init__(
+        self, app: WsgiApp, allowed: Sequence[str], refused: Callable[[Environ, int], None] | None = None
+    ) -> None:
         self._app = app
+        self._refused = refused
         self._allowed = frozenset(allowed)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         if self._writes(environ) and self._is_foreign(environ):
+            if self._refused is not None:
+                self._refused(environ, 403)
             refusal = problem(
                 403,
                 "Another origin",

@@ -22,7 +22,7 @@ def page_headers(static_url: str) -> Mapping[str, str]:
     return {
         "Content-Security-Policy": (
             f"default-src 'none'; script-src {files}; style-src {files}; font-src {files}; img-src {files} data:; "
-            f"connect-src 'self'; manifest-src {files}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            f"connect-src 'self'; manifest-src {files}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         ),
         "Cache-Control": "no-cache",
     }

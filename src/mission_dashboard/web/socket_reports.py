@@ -8,10 +8,12 @@ from flask import request
 from flask_socketio import SocketIO
 
 from mission_dashboard import wire
+from mission_dashboard.access.scopes import Scope
 from mission_dashboard.errors import InvalidValue, MissionDashboardError
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.web.answers import problem_body
 from mission_dashboard.web.errors import problem_of
+from mission_dashboard.web.gate import caller_of
 from mission_dashboard.web.limits import Gate
 from mission_dashboard.web.operations import run_batch
 
@@ -22,12 +24,16 @@ def take_reports(socketio: SocketIO, tracker: MissionTracker, gate: Gate) -> Non
     """Take reports from agents that hold a socket; they count against the limit for reports."""
 
     def on_report(*said: object) -> dict[str, Any]:
+        caller = caller_of(request.environ)
+        if Scope.REPORT not in caller.scopes:
+            detail = f"{caller.name} may not report missions: it needs the scope report."
+            return {"problem": problem_body(403, "Not allowed", detail), "timestamp": wire.now()}
         passage = gate(request.remote_addr or "127.0.0.1")
         if passage.refusal is not None:
             detail = f"Too many requests from this address: the limit is {passage.refusal.description}."
             return {"problem": problem_body(429, "Too Many Requests", detail), "timestamp": wire.now()}
         try:
-            return {**run_batch(tracker, _operations(said), wire.now()), "timestamp": wire.now()}
+            return {**run_batch(tracker, _operations(said), wire.now(), caller), "timestamp": wire.now()}
         except MissionDashboardError as error:
             return {"problem": problem_of(error), "timestamp": wire.now()}
 

@@ -33,8 +33,8 @@ function Unreachable() {
 /** @param {{sentence: string}} props */
 function NotAllowed({ sentence }) {
   return html`<div class="empty" role="alert"><h2>You may not see these missions</h2><p>${sentence}</p>
-    <p>Ask whoever runs this dashboard to let you in, then try again.</p>
-    <button type="button" class="button" onClick=${tryAgain}>Try again</button></div>`;
+    <p>Log in, or ask whoever runs this dashboard to let you in.</p>
+    <a class="button" data-tone="primary" href="/login">Log in</a> <button type="button" class="button" onClick=${tryAgain}>Try again</button></div>`;
 }
 
 function NoMatch() {

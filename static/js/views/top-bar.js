@@ -2,6 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { clock, count, plural } from '../format.js';
 import { go, setPaused } from '../actions.js';
+import { getSession } from '../api.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
 import { dialog, searchBox } from '../ui.js';
@@ -90,11 +91,23 @@ function PageMenu() {
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'help'; }}><${Icon} name="question" />Keyboard shortcuts<kbd>?</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'budgets'; }}><${Icon} name="over_budget" />Daily budgets</button>
       <a class="menu__item" href="/api/docs"><${Icon} name="copy" />API documentation</a>
+      <${Account} />
       <fieldset class="menu__group"><legend>You</legend><${PersonName} id="person-name" label="Answers and orders are recorded as from" /></fieldset>
       <fieldset class="menu__group"><legend>Theme</legend>
         ${THEMES.map((name) => html`<label key=${name} class="menu__choice"><input type="radio" name="theme" checked=${theme.value === name} onChange=${() => setTheme(name)} />${name}</label>`)}
       </fieldset>`}
   </${Menu}>`;
+}
+
+/** Who is logged in, how to leave, and the way to keys for those who may manage them. */
+function Account() {
+  const [session, setSession] = useState(/** @type {{name: string, kind: string, scopes: string[]} | null} */ (null));
+  useEffect(() => {
+    getSession().then((answer) => setSession(answer.session), () => setSession(null));
+  }, []);
+  if (!session) return null;
+  return html`${session.scopes.includes('admin') && html`<a class="menu__item" href="/access"><${Icon} name="key" />Keys and audit log</a>`}
+    ${session.kind === 'person' && html`<form method="post" action="/logout"><button class="menu__item"><${Icon} name="close" />Log out ${session.name}</button></form>`}`;
 }
 
 /** How old the picture is, said over the page while it cannot be trusted. */

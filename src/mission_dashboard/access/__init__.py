@@ -1,0 +1,1 @@
+"""Who may do what: keys for programs, sessions for people, and the record of what they did."""

@@ -1,0 +1,268 @@
+"""Lets nobody in who does not belong: every request and every socket passes here before anything else looks at it.
+
+In development the machine's own user needs no key: a request that comes from loopback, was passed on by nobody, and
+asks for a loopback host. The last is what a page elsewhere cannot fake, whose name was made to point here (DNS
+rebinding). Everybody else shows a key, or the cookie of a session.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import quote
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from werkzeug.wrappers import Response
+
+from mission_dashboard.access.audit import Audit
+from mission_dashboard.access.callers import LOCAL, NOBODY, Caller, Kind
+from mission_dashboard.access.scopes import PUBLIC, Scope, needed
+from mission_dashboard.access.service import Access
+from mission_dashboard.errors import Unavailable
+from mission_dashboard.logs import request_id
+from mission_dashboard.web.answers import problem
+from mission_dashboard.web.origins import SAFE_METHODS
+from mission_dashboard.web.proxies import FORWARDED
+from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
+
+logger = logging.getLogger(__name__)
+
+CALLER = "mission_dashboard.caller"
+NOTES = "mission_dashboard.notes"
+"""What a view tells the audit log: who logged in, what exactly was changed."""
+COOKIE = "mission_dashboard_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+LOGIN_CALLBACK = "/auth/oidc/callback"
+"""A GET that changes something: it opens a session."""
+MAX_SECRET = 200
+FAILURES_PER_MINUTE = 10
+"""So many wrong keys an address may show before it has to wait."""
+_HOST = re.compile(r"(?P<name>[^:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
+_PLAIN_REPORTS = frozenset({Scope.REPORT})
+
+
+def caller_of(environ: Environ) -> Caller:
+    """Return who makes this request, or opened this socket."""
+    caller: Caller = environ.get(CALLER, NOBODY)
+    return caller
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is only known once a request was served. (Flask-SocketIO copies the environ, so this is shared by all.)"""
+
+    caller: Caller
+    detail: str = ""
+
+
+def notes_of(environ: Environ) -> Notes:
+    """Return where a view tells the audit log what it knows."""
+    notes: Notes = environ.setdefault(NOTES, Notes(caller_of(environ)))
+    return notes
+
+
+class Gate:
+    """The WSGI wrapper. ``trusts_loopback`` is for development."""
+
+    def __init__(self, app: WsgiApp, access: Access, audit: Audit, *, trusts_loopback: bool) -> None:
+        self._app = app
+        self._access = access
+        self._audit = audit
+        self._trusts_loopback = trusts_loopback
+        self._failures = MovingWindowRateLimiter(MemoryStorage())
+        self._allowance = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        wanted = needed(method, path)
+        caller, by_cookie = self._identify(environ)
+        environ[CALLER] = caller
+        if wanted is not PUBLIC and not wanted & caller.scopes:
+            refusal = self._refuse(environ, caller)
+            return refusal(environ, start_response)
+        if by_cookie and method not in SAFE_METHODS and not _tells_its_origin(environ):
+            refusal = problem(
+                403,
+                "Another origin",
+                "A browser that is logged in must say where the request comes from (Origin or Sec-Fetch-Site). "
+                "Programs send a key instead: 'Authorization: Bearer mdk_...'.",
+            )
+            self._note(environ, caller, 403)
+            return refusal(environ, start_response)
+        if _is_recorded(method, path, wanted, caller):
+            return self._app(environ, self._recording(environ, caller, start_response))
+        return self._app(environ, start_response)
+
+    # Who it is.
+
+    def _identify(self, environ: Environ) -> tuple[Caller, bool]:
+        """Return the caller, and whether a cookie made it known."""
+        address = environ.get("REMOTE_ADDR") or "-"
+        secret = _secret_in(environ)
+        if secret is not None:
+            return self._access.by_secret(secret, address) or NOBODY, False
+        if (cookie := _cookie_in(environ)) is not None:
+            caller = self._access.by_secret(cookie, address)
+            if caller is not None and caller.kind is Kind.PERSON:
+                return caller, True
+        if self._trusts_loopback and _is_local(environ):
+            return LOCAL, False
+        return NOBODY, False
+
+    # Who may not.
+
+    def _refuse(self, environ: Environ, caller: Caller) -> Response:
+        if caller is not NOBODY:
+            wanted = needed(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
+            scopes = " or ".join(sorted(scope.value for scope in wanted))
+            self._note(environ, caller, 403)
+            return problem(403, "Not allowed", f"{caller.name} may not do this: it needs the scope {scopes}.")
+        showed_one = _secret_in(environ) is not None
+        if showed_one and not self._may_try_again(environ):
+            self._note(environ, caller, 429)
+            return self.too_many()
+        self._note(environ, caller, 401)
+        if not showed_one and _wants_page(environ):
+            wanted_page = environ.get("PATH_INFO", "/")
+            if query := environ.get("QUERY_STRING"):
+                wanted_page += f"?{query}"
+            return Response(status=303, headers={"Location": f"/login?next={quote(wanted_page)}"})
+        detail = "This key is not known, or not good any more." if showed_one else "This needs a key."
+        return problem(
+            401,
+            "Who are you?",
+            f"{detail} Send one as 'Authorization: Bearer mdk_...', or log in at /login.",
+            headers={"WWW-Authenticate": 'Bearer realm="Mission Dashboard"'},
+        )
+
+    def may_log_in(self, environ: Environ) -> bool:
+        """Whether this address may show another key."""
+        return bool(self._failures.test(self._allowance, environ.get("REMOTE_ADDR") or "-"))
+
+    def count_failure(self, environ: Environ) -> None:
+        """Count a wrong key shown by this address."""
+        self._failures.hit(self._allowance, environ.get("REMOTE_ADDR") or "-")
+
+    def _may_try_again(self, environ: Environ) -> bool:
+        return bool(self._failures.hit(self._allowance, environ.get("REMOTE_ADDR") or "-"))
+
+    @staticmethod
+    def too_many() -> Response:
+        """Return the answer to an address that shows one wrong key after the other."""
+        detail = f"More than {FAILURES_PER_MINUTE} wrong keys in a minute came from this address. Wait a minute."
+        return problem(429, "Too Many Requests", detail, headers={"Retry-After": "60"})
+
+    # What is recorded.
+
+    def note_refused(self, environ: Environ, status: int) -> None:
+        """Take note of a request that somebody else refused."""
+        self._note(environ, self._identify(environ)[0], status)
+
+    def _note(self, environ: Environ, caller: Caller, status: int) -> None:
+        self._audit.refused(caller, environ.get("REMOTE_ADDR") or "-", request_id.get(), _action(environ), status)
+
+    def _recording(self, environ: Environ, caller: Caller, start_response: StartResponse) -> StartResponse:
+        """Return a ``start_response`` that writes to the audit log before the caller is answered."""
+        notes = environ[NOTES] = Notes(caller)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            code = int(status[:3])
+            address = environ.get("REMOTE_ADDR") or "-"
+            known = notes.caller
+            action = _action(environ) + (f" ({_plain(notes.detail)})" if notes.detail else "")
+            if code in (401, 403, 429):
+                self._audit.refused(known, address, request_id.get(), action, code)
+            elif code < 400:
+                try:
+                    self._audit.changed(known, address, request_id.get(), action, code)
+                except Unavailable as error:
+                    logger.error("done but not in the audit log: %s by %s: %s", action, known.name, error)
+            return start_response(status, headers, *rest)
+
+        return start
+
+
+def _is_recorded(method: str, path: str, wanted: frozenset[Scope], caller: Caller) -> bool:
+    """Whether this goes into the audit log: changes, but agents' own reports only where a person makes them.
+
+    Of what agents report each mission's own history tells, who as well.
+    """
+    if path == LOGIN_CALLBACK:
+        return True
+    if method in SAFE_METHODS or path.startswith("/socket.io"):
+        return False
+    return wanted != _PLAIN_REPORTS or caller.kind is Kind.PERSON
+
+
+def _action(environ: Environ) -> str:
+    return f"{_plain(environ['REQUEST_METHOD'][:10])} {_plain(environ.get('PATH_INFO', ''))}"
+
+
+def _plain(text: str) -> str:
+    """Return text in which nothing can pass for a line of its own."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:300])
+
+
+def _secret_in(environ: Environ) -> str | None:
+    """Return the key that a request shows in its headers."""
+    given = environ.get("HTTP_AUTHORIZATION")
+    if given:
+        scheme, _, secret = given.partition(" ")
+        return secret.strip()[:MAX_SECRET] if scheme.lower() == "bearer" else ""
+    shown = environ.get("HTTP_X_API_KEY")
+    return shown.strip()[:MAX_SECRET] if shown else None
+
+
+def _cookie_in(environ: Environ) -> str | None:
+    header = environ.get("HTTP_COOKIE")
+    if not header or COOKIE not in header:
+        return None
+    try:
+        cookies = SimpleCookie(header)
+    except CookieError:
+        return None
+    found = cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)
+    return found.value[:MAX_SECRET] if found else None
+
+
+def _tells_its_origin(environ: Environ) -> bool:
+    return "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ
+
+
+def _wants_page(environ: Environ) -> bool:
+    return environ["REQUEST_METHOD"] == "GET" and "text/html" in environ.get("HTTP_ACCEPT", "")
+
+
+def _is_local(environ: Environ) -> bool:
+    return (
+        FORWARDED not in environ
+        and _is_loopback(environ.get("REMOTE_ADDR", ""))
+        and _is_loopback_host(environ.get("HTTP_HOST", ""))
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(text: str) -> bool:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback_host(host: str) -> bool:
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found["name"].lower().strip("[]").rstrip(".")
+    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)

@@ -1,0 +1,636 @@
+"""Who gets in and who does not: this machine, keys, people, sockets, proxies; and the record of it all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import requests
+import socketio
+
+from clients import wait_for
+from conftest import FrozenClock, run_sql
+from dashboards import ROOT, Dashboard, free_port
+from mission_dashboard.access.callers import Kind
+from mission_dashboard.access.scopes import SCOPES, Scope, granted, needed
+from mission_dashboard.access.service import Access
+from mission_dashboard.errors import LoginRefused
+from mission_dashboard.postgres.access_store import PostgresAccessStore
+from mission_dashboard.web.gate import FAILURES_PER_MINUTE
+from mission_dashboard.web.keys import harmless
+
+KEYS = (sys.executable, "-m", "mission_dashboard.cli", "keys")
+ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
+"""What makes a request count as from another machine: the proxy on this one, which the settings name, says so."""
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    folder = Path("/tmp") / f"mdaccess{os.getpid()}"
+    folder.mkdir(mode=0o711)
+    running = Dashboard(folder, MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1", MISSION_DASHBOARD_RATE_LIMIT="off")
+    running.start()
+    yield running
+    running.stop()
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def admin_key(dashboard: Dashboard) -> str:
+    return "mdk_" + (dashboard.data_dir / "admin_key").read_text().strip()
+
+
+def ask(dashboard: Dashboard, method: str, path: str, key: str | None = None, **more: Any) -> requests.Response:
+    """Call from another machine, with a key or without."""
+    headers = {**ELSEWHERE, **({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
+    return requests.request(
+        method, dashboard.url + path, headers=headers, timeout=10, allow_redirects=False, **more
+    )
+
+
+def make_key(dashboard: Dashboard, admin_key: str, *scopes: str, **more: Any) -> tuple[str, str]:
+    """Make a key; return its id and its secret."""
+    said = {"name": "-".join(scopes), "scopes": list(scopes), **more}
+    answer = ask(dashboard, "POST", "/api/keys", admin_key, json=said)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["key"]["id"], answer.json()["secret"]
+
+
+# This machine.
+
+
+def test_this_machine_needs_no_key(dashboard: Dashboard) -> None:
+    assert requests.get(f"{dashboard.url}/api/missions", timeout=10).status_code == 200
+    assert dashboard.create("From the first curl line")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:5002", "localhost.evil.example", "127.0.0.1.nip.io"])
+def test_a_name_that_was_made_to_point_here_is_not_this_machine(dashboard: Dashboard, host: str) -> None:
+    answer = requests.get(f"{dashboard.url}/api/missions", headers={"Host": host}, timeout=10)
+
+    assert answer.status_code in (400, 401)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.8.8.8:5002", "[::1]:5002", "a.localhost"])
+def test_every_name_of_loopback_is_this_machine(dashboard: Dashboard, host: str) -> None:
+    assert requests.get(f"{dashboard.url}/api/missions", headers={"Host": host}, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"])
+def test_what_somebody_passed_on_is_not_this_machine(dashboard: Dashboard, header: str) -> None:
+    said = {header: "localhost" if header == "X-Forwarded-Host" else "127.0.0.1"}
+
+    assert requests.get(f"{dashboard.url}/api/missions", headers=said, timeout=10).status_code == 401
+
+
+def test_strangers_get_nothing_but_the_login_and_health(dashboard: Dashboard) -> None:
+    for path in ("/api/missions", "/api/metrics", "/api/openapi.json", "/api/keys", "/api/audit", "/socket.io/?EIO=4"):
+        answer = ask(dashboard, "GET", path)
+        assert answer.status_code == 401, path
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert "key" in answer.json()["detail"]
+    for method, path in (("POST", "/api/missions"), ("GET", "/ping/x/start"), ("POST", "/v1/traces")):
+        assert ask(dashboard, method, path, json={"title": "No"}).status_code == 401, path
+    for path in ("/login", "/api/health/live", "/favicon.ico", "/api/session"):
+        assert ask(dashboard, "GET", path).status_code < 300, path
+    assert not [m for m in dashboard.get("/api/missions")["missions"] if m["title"] in ("No", "x")]
+
+
+def test_a_stranger_who_opens_the_page_is_shown_the_login_and_comes_back(dashboard: Dashboard) -> None:
+    answer = ask(dashboard, "GET", "/?status=failed", headers={"Accept": "text/html"})
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=/%3Fstatus%3Dfailed")
+
+
+# Keys.
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_key_does_what_its_scope_says_and_nothing_else(dashboard: Dashboard, admin_key: str, scope: str) -> None:
+    _, key = make_key(dashboard, admin_key, scope)
+    mission = dashboard.create_running("For scopes")
+    tried = {
+        ("GET", "/api/missions"): "read",
+        ("GET", "/api/metrics"): "read",
+        ("POST", "/api/missions"): "report",
+        ("POST", f"/api/missions/{mission}/progress"): "report",
+        ("POST", f"/api/missions/{mission}/pause"): "operate",
+        ("POST", f"/api/missions/{mission}/resume"): "operate",
+        ("PUT", "/api/budgets/x"): "operate",
+        ("GET", "/api/keys"): "admin",
+        ("GET", "/api/audit"): "admin",
+    }
+    mine = {granted_scope.value for granted_scope in granted([Scope(scope)])}
+    for (method, path), wanted in tried.items():
+        said = {"title": "T"} if path == "/api/missions" else {"cost": 5} if "budgets" in path else {}
+        answer = ask(dashboard, method, path, key, **({} if method == "GET" else {"json": said}))
+        assert (answer.status_code != 403) == (wanted in mine), (path, answer.text)
+        if wanted not in mine:
+            assert wanted in answer.json()["detail"]
+    assert ask(dashboard, "GET", f"/api/missions/{mission}", key).status_code == 200
+
+
+def test_a_batch_is_no_way_around_the_scope(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "report")
+    mission = dashboard.create_running("Batched")
+    said = [{"op": "pause", "mission_id": mission}, {"op": "progress", "mission_id": mission, "progress": 7}]
+
+    results = ask(dashboard, "POST", "/api/missions/batch", key, json={"operations": said}).json()["results"]
+
+    assert [result["status"] for result in results] == [403, 200]
+    assert dashboard.get(f"/api/missions/{mission}")["mission"]["control"] is None
+
+
+def test_keys_are_kept_as_digests_only(dashboard: Dashboard, admin_key: str) -> None:
+    key_id, key = make_key(dashboard, admin_key, "read")
+
+    listed = ask(dashboard, "GET", "/api/keys", admin_key)
+    assert key not in listed.text
+    assert next(known for known in listed.json()["keys"] if known["id"] == key_id)["shown"] == key[:12]
+    raw = subprocess.run(["grep", "-rl", key, str(dashboard.data_dir)], capture_output=True, text=True, check=False)
+    assert raw.stdout == ""
+
+
+def test_a_revoked_key_is_worthless_at_once(dashboard: Dashboard, admin_key: str) -> None:
+    key_id, key = make_key(dashboard, admin_key, "read")
+    assert ask(dashboard, "GET", "/api/missions", key).status_code == 200
+
+    assert ask(dashboard, "DELETE", f"/api/keys/{key_id}", admin_key).status_code == 200
+
+    assert ask(dashboard, "GET", "/api/missions", key).status_code == 401
+    assert ask(dashboard, "DELETE", "/api/keys/nope", admin_key).status_code == 404
+
+
+def test_a_key_ends_when_its_time_is_over(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "read", expires_in_days=1.5 / 86_400)
+    assert ask(dashboard, "GET", "/api/missions", key).status_code == 200
+
+    wait_for(lambda: ask(dashboard, "GET", "/api/missions", key).status_code == 401, 5)
+
+
+def test_when_and_from_where_a_key_was_used_is_shown(dashboard: Dashboard, admin_key: str) -> None:
+    key_id, key = make_key(dashboard, admin_key, "read")
+    ask(dashboard, "GET", "/api/missions", key)
+
+    known = ask(dashboard, "GET", "/api/keys", admin_key).json()["keys"]
+    (shown,) = [key for key in known if key["id"] == key_id]
+
+    assert shown["last_used_from"] == "203.0.113.9"
+    assert shown["last_used_at"] > shown["created_at"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"name": "x"},
+        {"name": "x", "scopes": []},
+        {"name": "x", "scopes": ["god"]},
+        {"name": "", "scopes": ["read"]},
+        {"name": "x", "scopes": ["read"], "expires_in_days": 0},
+        {"name": "x", "scopes": ["read"], "expires_in_days": 1e9},
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused(dashboard: Dashboard, admin_key: str, said: dict[str, Any]) -> None:
+    before = len(ask(dashboard, "GET", "/api/keys", admin_key).json()["keys"])
+
+    assert ask(dashboard, "POST", "/api/keys", admin_key, json=said).status_code == 422
+
+    assert len(ask(dashboard, "GET", "/api/keys", admin_key).json()["keys"]) == before
+
+
+def test_guessing_keys_is_stopped_and_told_in_one_line(dashboard: Dashboard, admin_key: str) -> None:
+    guesser = {"X-Forwarded-For": "198.51.100.7"}
+    codes = [
+        requests.get(
+            f"{dashboard.url}/api/missions", headers={**guesser, "Authorization": f"Bearer mdk_{n}"}, timeout=10
+        ).status_code
+        for n in range(FAILURES_PER_MINUTE + 5)
+    ]
+
+    assert codes == [401] * FAILURES_PER_MINUTE + [429] * 5
+
+    def told() -> int:
+        entries = ask(dashboard, "GET", "/api/audit?refused=true&limit=50", admin_key).json()["entries"]
+        return sum(entry["count"] for entry in entries if entry["address"] == "198.51.100.7")
+
+    wait_for(lambda: told() == FAILURES_PER_MINUTE + 5, 5)
+
+
+# People.
+
+
+def log_in(dashboard: Dashboard, key: str, **more: Any) -> requests.Session:
+    """Log in from another machine."""
+    browser = requests.Session()
+    browser.headers.update({**ELSEWHERE, "Origin": dashboard.url, **more})
+    answer = browser.post(f"{dashboard.url}/login", data={"key": key, "next": "/"}, allow_redirects=False, timeout=10)
+    assert answer.status_code == 303, answer.text
+    return browser
+
+
+def test_a_person_logs_in_with_a_key_and_out_again(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "operate")
+    browser = log_in(dashboard, key)
+
+    (cookie,) = browser.cookies
+    assert cookie.has_nonstandard_attr("HttpOnly") and cookie.get_nonstandard_attr("SameSite") == "Lax"
+    me = browser.get(f"{dashboard.url}/api/session", timeout=10).json()["session"]
+    assert (me["kind"], me["scopes"]) == ("person", ["operate", "read", "report"])
+    assert browser.get(f"{dashboard.url}/api/missions", timeout=10).status_code == 200
+    assert browser.get(f"{dashboard.url}/api/keys", timeout=10).status_code == 403
+
+    value = cookie.value
+    browser.post(f"{dashboard.url}/logout", timeout=10)
+    answer = ask(dashboard, "GET", "/api/missions", headers={"Cookie": f"{cookie.name}={value}"})
+    assert answer.status_code == 401
+
+
+def test_over_https_the_cookie_is_for_https_alone(dashboard: Dashboard, admin_key: str) -> None:
+    answer = ask(
+        dashboard,
+        "POST",
+        "/login",
+        data={"key": admin_key},
+        headers={"X-Forwarded-Proto": "https", "X-Forwarded-Host": "ops.example", "Origin": "https://ops.example"},
+    )
+
+    assert answer.status_code == 303
+    assert answer.headers["Set-Cookie"].startswith("__Host-mission_dashboard_session=")
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
+def test_a_login_leads_nowhere_else(dashboard: Dashboard, admin_key: str, target: str) -> None:
+    answer = ask(
+        dashboard, "POST", "/login", data={"key": admin_key, "next": target}, headers={"Origin": dashboard.url}
+    )
+
+    assert answer.headers["Location"] == "/"
+
+
+def test_nobody_logs_in_with_a_wrong_key_or_one_that_only_reports(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "report")
+    for wrong in ("", "nonsense", key):
+        answer = ask(dashboard, "POST", "/login", data={"key": wrong}, headers={"Origin": dashboard.url})
+        assert answer.status_code == 401
+        assert "Set-Cookie" not in answer.headers
+
+
+def test_a_page_of_another_origin_cannot_use_the_cookie(dashboard: Dashboard, admin_key: str) -> None:
+    browser = log_in(dashboard, admin_key)
+    said = {"name": "stolen", "scopes": ["admin"]}
+
+    for wrong in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": None}):
+        answer = browser.post(f"{dashboard.url}/api/keys", json=said, headers=wrong, timeout=10)  # type: ignore[arg-type]
+        assert answer.status_code == 403, wrong
+    upgrade = browser.get(
+        f"{dashboard.url}/socket.io/?EIO=4&transport=polling", headers={"Origin": "https://evil.example"}, timeout=10
+    )
+    assert upgrade.status_code == 400
+    assert "stolen" not in browser.get(f"{dashboard.url}/api/keys", timeout=10).text
+
+
+def test_who_is_logged_in_cannot_sign_as_somebody_else(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "operate")
+    browser = log_in(dashboard, key)
+    mission = dashboard.create_running("Signed")
+
+    answer = browser.post(
+        f"{dashboard.url}/api/missions/{mission}/pause", json={"by": "Somebody else"}, timeout=10
+    ).json()
+
+    assert answer["mission"]["receipt"]["asked_by"] == "operate"
+
+
+# Sockets.
+
+
+def connect(dashboard: Dashboard, headers: dict[str, str]) -> socketio.Client:
+    client = socketio.Client(reconnection=False)
+    client.connect(dashboard.url, headers={**ELSEWHERE, **headers}, transports=["websocket"], wait_timeout=5)
+    return client
+
+
+def test_a_socket_needs_a_key_too(dashboard: Dashboard, admin_key: str) -> None:
+    _, reporter = make_key(dashboard, admin_key, "report")
+    for headers in ({}, {"Authorization": "Bearer mdk_wrong"}, {"Authorization": f"Bearer {reporter}"}):
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            connect(dashboard, headers)
+    client = connect(dashboard, {"Authorization": f"Bearer {admin_key}"})
+    client.disconnect()
+
+
+@pytest.mark.parametrize("how", ["key", "session", "logout"])
+def test_open_sockets_end_within_a_second_of_a_revocation(dashboard: Dashboard, admin_key: str, how: str) -> None:
+    key_id, key = make_key(dashboard, admin_key, "read")
+    headers = {"Authorization": f"Bearer {key}"}
+    browser = log_in(dashboard, key)
+    if how != "key":
+        (cookie,) = browser.cookies
+        headers = {"Cookie": f"{cookie.name}={cookie.value}"}
+    client = connect(dashboard, headers)
+    ended: list[float] = []
+    client.on("disconnect", lambda *_: ended.append(time.monotonic()))
+    time.sleep(1.0)
+    assert not ended
+
+    began = time.monotonic()
+    if how == "logout":
+        browser.post(f"{dashboard.url}/logout", timeout=10)
+    else:
+        ask(dashboard, "DELETE", f"/api/keys/{key_id}", admin_key)
+    wait_for(lambda: ended, 5)
+
+    assert ended[0] - began < 1.0
+
+
+def test_a_socket_report_needs_the_scope_to_report(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "read")
+    client = connect(dashboard, {"Authorization": f"Bearer {key}"})
+
+    answer = client.call("mission_report", {"operations": [{"op": "create", "title": "By socket"}]}, timeout=5)
+
+    client.disconnect()
+    assert answer["problem"]["status"] == 403
+    assert "By socket" not in json.dumps(dashboard.get("/api/missions"))
+
+
+# Proxies.
+
+
+def test_only_the_proxies_of_the_settings_are_believed(data_dir: Path) -> None:
+    running = Dashboard(data_dir, MISSION_DASHBOARD_TRUSTED_PROXIES="10.9.9.9").start()
+    try:
+        answer = requests.get(
+            f"{running.url}/api/session",
+            headers={"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"},
+            timeout=10,
+        )
+        assert answer.json()["session"]["kind"] == "nobody"
+        key = "mdk_" + (data_dir / "admin_key").read_text().strip()
+        requests.get(
+            f"{running.url}/api/keys",
+            headers={"X-Forwarded-For": "203.0.113.9", "Authorization": "Bearer mdk_no"},
+            timeout=10,
+        )
+
+        def refused() -> list[dict[str, Any]]:
+            said = requests.get(
+                f"{running.url}/api/audit?action=GET /api/keys", headers={"Authorization": f"Bearer {key}"}, timeout=10
+            )
+            return list(said.json()["entries"])
+
+        wait_for(refused, 5)
+        assert refused()[0]["address"] == "127.0.0.1"
+    finally:
+        running.stop()
+
+
+def test_an_address_put_before_those_of_the_proxies_is_not_believed(dashboard: Dashboard, admin_key: str) -> None:
+    said = {"X-Forwarded-For": "1.2.3.4, 198.51.100.99, 127.0.0.1", "Authorization": "Bearer mdk_chain"}
+    requests.get(f"{dashboard.url}/api/missions", headers=said, timeout=10)
+
+    def addresses() -> set[str]:
+        entries = ask(dashboard, "GET", "/api/audit?refused=true", admin_key).json()["entries"]
+        return {entry["address"] for entry in entries}
+
+    wait_for(lambda: "198.51.100.99" in addresses(), 5)
+    assert "1.2.3.4" not in addresses()
+
+
+# The audit log.
+
+
+def test_the_audit_log_tells_who_changed_what_from_where(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "operate")
+    mission = dashboard.create_running("Audited")
+    ask(dashboard, "POST", f"/api/missions/{mission}/pause", key, json={})
+    ask(dashboard, "GET", "/api/keys", key)
+    browser = log_in(dashboard, key)
+    browser.post(f"{dashboard.url}/api/missions/{mission}/cancel", json={}, timeout=10)
+
+    def entries(query: str) -> list[dict[str, Any]]:
+        return list(ask(dashboard, "GET", f"/api/audit?{query}", admin_key).json()["entries"])
+
+    (paused,) = entries(f"action=POST /api/missions/{mission}/pause")
+    assert (paused["actor"], paused["address"], paused["status"], paused["kind"]) == (
+        "operate",
+        "203.0.113.9",
+        200,
+        "key",
+    )
+    (cancelled,) = entries(f"action=POST /api/missions/{mission}/cancel")
+    assert cancelled["kind"] == "person"
+    assert entries("action=POST /login")[0]["actor"] == "operate"
+    wait_for(lambda: entries("action=GET /api/keys&refused=true&actor=operate"), 5)
+    assert "'operate', operate" in entries("action=POST /api/keys")[0]["action"]
+
+
+def test_the_audit_log_is_append_only(dsn: str) -> None:
+    store = PostgresAccessStore(dsn)
+    access = Access(store, None, timedelta(hours=1), FrozenClock())
+    run_sql(
+        dsn,
+        "INSERT INTO audit_log (at, actor, kind, address, request_id, action, status, count) "
+        "VALUES (now(), 'a', 'key', 'b', 'c', 'd', 200, 1)",
+    )
+
+    for statement in ("UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log"):
+        with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
+            run_sql(dsn, statement)
+    access.close()
+    store.close()
+
+
+def test_the_audit_log_is_exported_without_formulas(dashboard: Dashboard, admin_key: str) -> None:
+    make_key(dashboard, admin_key, "read", name="=HYPERLINK(1)")
+    _, formula = make_key(dashboard, admin_key, "read", name="=cmd|'/c calc'!A0")
+    ask(dashboard, "GET", "/api/keys", formula)
+
+    def exported() -> list[dict[str, str]]:
+        text = ask(dashboard, "GET", "/api/audit/export?format=csv", admin_key).text
+        return [row for row in csv.DictReader(io.StringIO(text)) if "cmd|" in row["actor"]]
+
+    wait_for(exported, 5)
+    assert exported()[0]["actor"].startswith("'=cmd")
+    lines = ask(dashboard, "GET", "/api/audit/export", admin_key).text.splitlines()
+    assert all("actor" in json.loads(line) for line in lines)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_an_export_begins_a_formula(cell: str) -> None:
+    assert harmless(cell) == f"'{cell}"
+
+
+# The rules themselves.
+
+
+def test_an_address_that_nobody_thought_of_needs_more_than_reading() -> None:
+    assert needed("POST", "/api/something/new") == {Scope.OPERATE}
+    assert needed("GET", "/something/new") == {Scope.READ}
+    assert needed("DELETE", "/api/missions/x") == {Scope.OPERATE}
+    assert needed("POST", "/api/keys/../missions") == {Scope.ADMIN}
+
+
+def test_a_session_ends_with_the_key_it_was_opened_with_in_every_process(dsn: str) -> None:
+    clock = FrozenClock()
+    first_store, second_store = PostgresAccessStore(dsn), PostgresAccessStore(dsn)
+    clock.now = clock.now.replace(year=2099)
+    first, second = (Access(store, None, timedelta(hours=12), clock) for store in (first_store, second_store))
+    for access in (first, second):
+        access.open()
+    key, secret = first.create_key("k", [Scope.READ], None, "test")
+    wait_for(lambda: second.by_secret(secret, "-"), 3)
+    _, cookie = second.log_in(secret, "192.0.2.1")
+    person = wait_for(lambda: first.by_secret(cookie, "-"), 3)
+    assert person.kind is Kind.PERSON
+
+    second.revoke_key(key.id)
+
+    assert second.by_secret(cookie, "-") is None
+    began = time.monotonic()
+    wait_for(lambda: first.by_secret(cookie, "-") is None and not first.is_good(person), 3)
+    assert time.monotonic() - began < 1.0
+    with pytest.raises(LoginRefused):
+        first.log_in(secret, "192.0.2.1")
+    for access, store in ((first, first_store), (second, second_store)):
+        access.close()
+        store.close()
+
+
+def test_a_session_is_over_after_its_hours(dsn: str) -> None:
+    clock = FrozenClock()
+    clock.now = clock.now.replace(year=2099)
+    store = PostgresAccessStore(dsn)
+    access = Access(store, "a-key-of-the-settings-of-length", timedelta(hours=12), clock)
+    access.open()
+    _, cookie = access.log_in("a-key-of-the-settings-of-length", "192.0.2.1")
+    assert access.by_secret(cookie, "-")
+
+    clock.advance(12 * 3600 + 1)
+
+    assert access.by_secret(cookie, "-") is None
+    access.close()
+    store.close()
+
+
+# Production.
+
+
+def start_production(dsn: str, data_dir: Path, **settings: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "ENVIRONMENT": "production",
+        "POSTGRES_DSN": dsn,
+        "MISSION_DASHBOARD_SECRET_KEY": "0123456789abcdef0123456789abcdef",
+        "MISSION_DASHBOARD_DATA_DIR": str(data_dir),
+        "MISSION_DASHBOARD_LOG_DIR": str(data_dir / "logs"),
+        **settings,
+    }
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
+        env=environment,
+        cwd=data_dir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "MISSION_DASHBOARD_ADMIN_KEY"),
+        ({"MISSION_DASHBOARD_ADMIN_KEY": "short"}, "MISSION_DASHBOARD_ADMIN_KEY"),
+        ({"MISSION_DASHBOARD_SECRET_KEY": "changeme"}, "MISSION_DASHBOARD_SECRET_KEY"),
+        ({"MISSION_DASHBOARD_SECRET_KEY": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}, "MISSION_DASHBOARD_SECRET_KEY"),
+        ({"POSTGRES_DSN": "postgresql://ai_user:ai_password@localhost:5432/ai_agency"}, "sample password"),
+        ({"MISSION_DASHBOARD_OIDC_ISSUER": "https://id.example"}, "MISSION_DASHBOARD_OIDC_CLIENT_ID"),
+    ],
+)
+def test_production_does_not_start_open(dsn: str, data_dir: Path, settings: dict[str, str], says: str) -> None:
+    process = start_production(dsn, data_dir, **settings)
+    output, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert says in output
+    assert "Traceback" not in output
+
+
+def test_in_production_this_machine_needs_a_key_too(dsn: str, data_dir: Path) -> None:
+    running = Dashboard(
+        data_dir,
+        ENVIRONMENT="production",
+        POSTGRES_DSN=dsn,
+        MISSION_DASHBOARD_SECRET_KEY="0123456789abcdef0123456789abcdef",
+        MISSION_DASHBOARD_ADMIN_KEY="an-admin-key-long-enough-to-count",
+    ).start()
+    try:
+        assert requests.get(f"{running.url}/api/missions", timeout=10).status_code == 401
+        headers = {"Authorization": "Bearer an-admin-key-long-enough-to-count"}
+        assert requests.get(f"{running.url}/api/missions", headers=headers, timeout=10).status_code == 200
+        answer = requests.post(
+            f"{running.url}/login", data={"key": "an-admin-key-long-enough-to-count"}, allow_redirects=False, timeout=10
+        )
+        assert "Secure" in answer.headers["Set-Cookie"]
+    finally:
+        running.stop()
+    assert not (data_dir / "admin_key").exists()
+
+
+def test_the_first_key_is_made_on_the_command_line(dsn: str, data_dir: Path) -> None:
+    made = subprocess.run(
+        [*KEYS, "create", "first", "--scope", "admin", "--dsn", dsn, "--secret-only"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout.strip()
+
+    address = {"MISSION_DASHBOARD_PORT": str(free_port()), "MISSION_DASHBOARD_HOST": "127.0.0.1"}
+    process = start_production(dsn, data_dir, **address)
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        url = next(line.split()[-1] for line in lines if "Mission Dashboard is at" in line)
+        headers = {"Authorization": f"Bearer {made}"}
+        assert requests.get(f"{url}/api/keys", headers=headers, timeout=10).json()["keys"][0]["name"] == "first"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+
+
+def test_the_command_makes_lists_and_revokes_keys(dashboard: Dashboard) -> None:
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            [*KEYS, *arguments, "--url", dashboard.url],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        ).stdout
+
+    secret = run("create", "from the shell", "--scope", "read", "--days", "3", "--secret-only").strip()
+    assert ask(dashboard, "GET", "/api/missions", secret).status_code == 200
+    row = next(line for line in run("list").splitlines() if "from the shell" in line)
+    assert "good until" in row
+
+    run("revoke", row.split()[0])
+
+    assert ask(dashboard, "GET", "/api/missions", secret).status_code == 401
+    assert "revoked" in next(line for line in run("list").splitlines() if "from the shell" in line)
