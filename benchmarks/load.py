@@ -29,7 +29,7 @@ class LoadError(Exception):
 def request_bytes(path: str, body: object) -> bytes:
     """Return a POST request as it goes over the wire."""
     payload = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
 
 

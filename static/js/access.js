@@ -82,6 +82,11 @@ function Drop({ path, word, name }) {
     onBlur=${() => { asked.value = ''; }}>${sure ? `Really ${word.toLowerCase()}?` : word}<span class="visually-hidden"> ${name}</span></button>`;
 }
 
+/** @param {{names: string[]}} props */
+function Head({ names }) {
+  return html`<thead><tr>${names.map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>`;
+}
+
 /** @param {any} key */
 function stateOf(key) {
   if (key.revoked_at) return 'revoked';
@@ -89,53 +94,53 @@ function stateOf(key) {
 }
 
 function Keys() {
-  return html`<section aria-labelledby="keys-title"><h2 id="keys-title">Keys</h2>
+  return html`<section><h2>Keys</h2>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Keys"><table>
-      <thead><tr><th scope="col">Name</th><th scope="col">Begins</th><th scope="col">May</th><th scope="col">State</th><th scope="col">Ends</th><th scope="col">Last used</th><th scope="col">Made</th><th scope="col"><span class="visually-hidden">Revoke</span></th></tr></thead>
+      <${Head} names=${['Name', 'Begins', 'May', 'State', 'Ends', 'Last used', 'Made', 'Revoke']} />
       <tbody>${keys.value.map((key) => html`<tr key=${key.id} data-state=${stateOf(key)}>
         <th scope="row">${key.name}</th><td><code>${key.shown}…</code></td><td>${key.scopes.join(', ')}</td><td>${stateOf(key)}</td>
         <td>${key.expires_at ? time(key.expires_at) : 'never'}</td>
         <td>${key.last_used_at ? html`${time(key.last_used_at)} from ${key.last_used_from}` : 'never'}</td>
         <td>${time(key.created_at)} by ${key.created_by}</td>
         <td>${stateOf(key) === 'good' && html`<${Drop} path=${`/api/keys/${key.id}`} word="Revoke" name=${key.name} />`}</td></tr>`)}
-      ${keys.value.length === 0 && html`<tr><td colspan="8">No keys yet.</td></tr>`}</tbody></table></div>
-    ${made.value && html`<div class="access__made" role="status"><p>The key <b>${made.value.name}</b>. It is shown this once; keep it now.</p><code>${made.value.secret}</code>
+      ${keys.value.length === 0 ? html`<tr key="none"><td colspan="8">No keys yet.</td></tr>` : false}</tbody></table></div>
+    ${made.value !== null && html`<div class="access__made" role="status"><p>The key <b>${made.value.name}</b>. It is shown this once; keep it now.</p><code>${made.value.secret}</code>
       <button type="button" class="button button--small" onClick=${() => navigator.clipboard?.writeText(made.value?.secret ?? '')}>Copy</button>
       <button type="button" class="button button--small" onClick=${() => { made.value = null; }}>Done</button></div>`}
     <form class="access__form" onSubmit=${create}><h3>New key</h3>
-      <label>Name <input name="name" required maxlength="200" placeholder="what it is for"></label>
-      <label>Ends after <input name="days" type="number" min="1" max="3660" placeholder="never"> days</label>
-      <fieldset><legend>May</legend>${SCOPES.map(([name, says]) => html`<label key=${name} class="access__scope"><input type="checkbox" name="scopes" value=${name} defaultChecked=${name === 'report'}> <b>${name}</b> ${says}</label>`)}</fieldset>
+      <label>Name <input name="name" required maxlength="200" placeholder="what it is for" /></label>
+      <label>Ends after <input name="days" type="number" min="1" max="3660" placeholder="never" /> days</label>
+      <fieldset><legend>May</legend>${SCOPES.map(([name, says]) => html`<label key=${name} class="access__scope"><input type="checkbox" name="scopes" value=${name} defaultChecked=${name === 'report'} /> <b>${name}</b> ${says}</label>`)}</fieldset>
       <button class="button" data-tone="primary">Make the key</button></form></section>`;
 }
 
 function Sessions() {
-  return html`<section aria-labelledby="sessions-title"><h2 id="sessions-title">Logged in</h2>
+  return html`<section><h2>Logged in</h2>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Logged in"><table>
-      <thead><tr><th scope="col">Who</th><th scope="col">Role</th><th scope="col">From</th><th scope="col">Since</th><th scope="col">Until</th><th scope="col"><span class="visually-hidden">End</span></th></tr></thead>
+      <${Head} names=${['Who', 'Role', 'From', 'Since', 'Until', 'End']} />
       <tbody>${sessions.value.map((session) => html`<tr key=${session.id}><th scope="row">${session.name}</th><td>${session.role ?? 'as the key'}</td><td>${session.address}</td>
         <td>${time(session.created_at)}</td><td>${time(session.expires_at)}</td><td><${Drop} path=${`/api/keys/sessions/${session.id}`} word="Log out" name=${session.name} /></td></tr>`)}
-      ${sessions.value.length === 0 && html`<tr><td colspan="6">Nobody is logged in.</td></tr>`}</tbody></table></div></section>`;
+      ${sessions.value.length === 0 ? html`<tr key="none"><td colspan="6">Nobody is logged in.</td></tr>` : false}</tbody></table></div></section>`;
 }
 
 function AuditLog() {
-  return html`<section aria-labelledby="audit-title"><h2 id="audit-title">Audit log</h2>
+  return html`<section><h2>Audit log</h2>
     <p class="access__tools"><label><input type="checkbox" checked=${onlyRefused.value} onChange=${(/** @type {any} */ event) => {
       onlyRefused.value = event.target.checked;
       attempt(() => loadEntries(false));
-    }}> only what was refused</label>
+    }} /> only what was refused</label>
       <a class="button button--small" href="/api/audit/export?format=csv" download>CSV</a> <a class="button button--small" href="/api/audit/export?format=jsonl" download>JSON lines</a></p>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Audit log"><table>
-      <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">From</th><th scope="col">What</th><th scope="col">Answer</th><th scope="col">Times</th></tr></thead>
+      <${Head} names=${['When', 'Who', 'From', 'What', 'Answer', 'Times']} />
       <tbody>${entries.value.map((entry) => html`<tr key=${entry.id} data-refused=${entry.status >= 400}><td>${time(entry.at)}</td><td>${entry.actor}</td><td>${entry.address}</td><td><code>${entry.action}</code></td>
         <td>${entry.status >= 400 ? `refused (${entry.status})` : 'done'}</td><td>${entry.count}</td></tr>`)}
-      ${entries.value.length === 0 && html`<tr><td colspan="6">Nothing yet.</td></tr>`}</tbody></table></div>
-    ${following.value && html`<button type="button" class="button" onClick=${() => attempt(() => loadEntries(true))}>Older lines</button>`}</section>`;
+      ${entries.value.length === 0 ? html`<tr key="none"><td colspan="6">Nothing yet.</td></tr>` : false}</tbody></table></div>
+    ${following.value !== null && html`<button type="button" class="button" onClick=${() => attempt(() => loadEntries(true))}>Older lines</button>`}</section>`;
 }
 
 function Access() {
   useEffect(() => { attempt(loadAll); }, []);
-  return html`${problem.value && html`<p class="access__problem" role="alert">${problem.value}</p>`}<${Keys} /><${Sessions} /><${AuditLog} />`;
+  return html`<div class="access">${problem.value ? html`<p class="access__problem" role="alert">${problem.value}</p>` : false}<${Keys} /><${Sessions} /><${AuditLog} /></div>`;
 }
 
 const place = /** @type {HTMLElement} */ (document.getElementById('access'));

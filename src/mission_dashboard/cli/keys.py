@@ -23,6 +23,12 @@ def keys() -> None:
     """Make, list and revoke the keys with which programs and people get in.
 
     A key may report (what agents do), read (see everything), operate (steer as well; includes both), or admin.
+
+    \b
+    Examples:
+      mission-dashboard keys create "nightly agents" --scope report --days 90
+      mission-dashboard keys list
+      mission-dashboard keys revoke 0191e2c4-...
     """
 
 

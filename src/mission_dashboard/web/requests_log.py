@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 HEADER = "X-Request-ID"
 SAFE_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
+    ("Referrer-Policy", "same-origin"),
     ("X-Frame-Options", "DENY"),
 ]
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

@@ -1,0 +1,165 @@
+"""Logging in with an identity provider: a real one on this machine, asked over HTTP as by a browser."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from dashboards import Dashboard
+from mission_dashboard.access.scopes import Role
+from mission_dashboard.config import RoleRule
+from mission_dashboard.web.oidc import Provider, ProviderFailed, role_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import oidc_provider_mock
+
+ROLES = "admin=groups:ops, operator=email:ann@example.com, viewer=email:vera@example.com"
+PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    "ada": {"email": "ada@example.com", "email_verified": True, "groups": ["dev", "ops"]},
+    "ann": {"email": "ann@example.com", "email_verified": True},
+    "vera": {"email": "vera@example.com", "email_verified": True},
+    "mallory": {"email": "ann@example.com", "email_verified": False},
+    "nobody": {"email": "nobody@example.com", "email_verified": True},
+}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[str]:
+    """The address of a provider that knows these people."""
+    users = [
+        oidc_provider_mock.User(sub=name, claims=dict(claims)) for name, claims in PEOPLE.items()
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with oidc_provider_mock.run_server_in_thread(user_claims=users, require_nonce=True) as server:
+            yield f"http://localhost:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def dashboard(provider: str) -> Iterator[Dashboard]:
+    folder = Path(tempfile.mkdtemp(prefix="mdoidc", dir="/tmp"))
+    folder.chmod(0o711)
+    running = Dashboard(
+        folder,
+        MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
+        MISSION_DASHBOARD_OIDC_ISSUER=provider,
+        MISSION_DASHBOARD_OIDC_CLIENT_ID="dashboard",
+        MISSION_DASHBOARD_OIDC_CLIENT_SECRET="kept",
+        MISSION_DASHBOARD_OIDC_ROLES=ROLES,
+    ).start()
+    yield running
+    running.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def browser_elsewhere() -> requests.Session:
+    browser = requests.Session()
+    browser.headers.update({"X-Forwarded-For": "203.0.113.5", "Sec-Fetch-Site": "same-origin"})
+    return browser
+
+
+def come_back(browser: requests.Session, dashboard: Dashboard, person: str) -> str:
+    """Go to the provider and log in there; return the address with which it sends the browser back."""
+    there = browser.get(f"{dashboard.url}/auth/oidc/start?next=/?status=failed", allow_redirects=False, timeout=10)
+    assert there.status_code == 303, there.text
+    assert "code_challenge_method=S256" in there.headers["Location"]
+    agreed = browser.post(there.headers["Location"], data={"sub": person}, allow_redirects=False, timeout=10)
+    assert agreed.status_code == 302, agreed.text
+    return agreed.headers["Location"]
+
+
+def log_in(browser: requests.Session, dashboard: Dashboard, person: str) -> requests.Response:
+    return browser.get(come_back(browser, dashboard, person), allow_redirects=False, timeout=10)
+
+
+@pytest.mark.parametrize(("person", "most"), [("ada", "admin"), ("ann", "operate"), ("vera", "read")])
+def test_a_person_is_what_the_provider_and_the_settings_say(dashboard: Dashboard, person: str, most: str) -> None:
+    browser = browser_elsewhere()
+    back = log_in(browser, dashboard, person)
+
+    assert (back.status_code, back.headers["Location"]) == (303, "/?status=failed")
+    me = browser.get(f"{dashboard.url}/api/session", timeout=10).json()["session"]
+    assert (me["name"], me["kind"]) == (f"{person}@example.com", "person")
+    scopes = {"read": ["read"], "operate": ["operate", "read", "report"]}
+    assert me["scopes"] == scopes.get(most, ["admin", "operate", "read", "report"])
+    keys = browser.get(f"{dashboard.url}/api/keys", timeout=10)
+    assert (keys.status_code == 200) == (most == "admin")
+    entry = dashboard.get("/api/audit?action=GET%20/auth/oidc/callback")["entries"][0]
+    assert (entry["actor"], entry["address"]) == (f"{person}@example.com", "203.0.113.5")
+
+
+@pytest.mark.parametrize("person", ["nobody", "mallory"])
+def test_who_has_no_role_gets_no_session(dashboard: Dashboard, person: str) -> None:
+    browser = browser_elsewhere()
+    back = log_in(browser, dashboard, person)
+
+    assert back.status_code == 403
+    assert browser.get(f"{dashboard.url}/api/missions", timeout=10).status_code == 401
+
+
+def test_an_answer_that_belongs_to_another_login_is_refused(dashboard: Dashboard) -> None:
+    victim, attacker = browser_elsewhere(), browser_elsewhere()
+    theirs = come_back(attacker, dashboard, "ada")
+
+    assert victim.get(theirs, allow_redirects=False, timeout=10).status_code == 400  # no login began here
+    come_back(victim, dashboard, "vera")
+    assert victim.get(theirs, allow_redirects=False, timeout=10).status_code == 400  # another one did
+    assert victim.get(f"{dashboard.url}/api/missions", timeout=10).status_code == 401
+
+
+def test_the_same_answer_of_the_provider_works_once(dashboard: Dashboard) -> None:
+    browser = browser_elsewhere()
+    back = come_back(browser, dashboard, "ada")
+    flow = {"Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies)}
+
+    assert browser.get(back, allow_redirects=False, timeout=10).status_code == 303
+    assert requests.get(back, headers=flow, allow_redirects=False, timeout=10).status_code == 502
+
+
+def test_a_provider_that_is_away_is_told(data_dir: Path) -> None:
+    running = Dashboard(
+        data_dir,
+        MISSION_DASHBOARD_OIDC_ISSUER="http://127.0.0.1:9",
+        MISSION_DASHBOARD_OIDC_CLIENT_ID="dashboard",
+        MISSION_DASHBOARD_OIDC_ROLES="viewer=*",
+    ).start()
+    try:
+        answer = requests.get(f"{running.url}/auth/oidc/start", allow_redirects=False, timeout=20)
+        assert answer.status_code == 502
+        assert "does not answer" in answer.json()["detail"]
+        assert "Log in with 127.0.0.1" in requests.get(f"{running.url}/login", timeout=10).text
+    finally:
+        running.stop()
+
+
+def test_a_token_that_somebody_else_signed_is_not_believed(provider: str) -> None:
+    from joserfc import jwt
+    from joserfc.jwk import RSAKey
+
+    ours = Provider(provider, "dashboard", "kept")
+    forged = RSAKey.generate_key(2048, parameters={"kid": "1"})
+    claims = {"iss": provider, "aud": "dashboard", "sub": "ada", "nonce": "n", "exp": 4_000_000_000}
+    for header in ({"alg": "RS256", "kid": "1"}, {"alg": "RS256"}):
+        with pytest.raises(ProviderFailed, match="cannot be believed"):
+            ours._person(jwt.encode(header, claims, forged), "n")
+    for nothing in ("", "a.b.c", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ."):
+        with pytest.raises(ProviderFailed, match="cannot be believed"):
+            ours._person(nothing, "n")
+
+
+def test_the_first_rule_that_fits_gives_the_role() -> None:
+    rules = (RoleRule("admin", "groups", "ops"), RoleRule("operator", "email", "a@x"), RoleRule("viewer", "", "*"))
+
+    assert role_of({"groups": ["ops"], "email": "a@x"}, rules) is Role.ADMIN
+    assert role_of({"groups": "ops"}, rules) is Role.ADMIN
+    assert role_of({"groups": "devops", "email": "a@x"}, rules) is Role.OPERATOR
+    assert role_of({"email": "a@x", "email_verified": False}, rules) is Role.VIEWER
+    assert role_of({"email": "b@x"}, rules[:2]) is None

@@ -1,0 +1,159 @@
+"""Getting in with a real Chromium from another machine, and managing who else does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dashboards import Dashboard
+from test_axe import needs_axe, violations
+from test_browser import CHROMIUM, HOW_TO_GET_IT, PHONE, WIDE, pytestmark
+
+__all__ = ["pytestmark"]
+
+NAME = "dash.test"
+"""A name that leads here and is not loopback's: the browser counts as on another machine."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, HOW_TO_GET_IT
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {NAME} 127.0.0.1"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def dashboard(data_dir: Path, dsn: str) -> Iterator[Dashboard]:
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn).start()
+    yield dashboard
+    dashboard.stop()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=WIDE, bypass_csp=False)
+    yield context.new_page()
+    context.close()
+
+
+def address(dashboard: Dashboard) -> str:
+    return f"http://{NAME}:{dashboard.port}"
+
+
+def admin_key(dashboard: Dashboard) -> str:
+    return "mdk_" + (dashboard.data_dir / "admin_key").read_text().strip()
+
+
+def live(page: Page) -> None:
+    expect(page.locator(".live-state")).to_have_attribute("data-phase", "live")
+
+
+def test_the_link_that_the_start_prints_logs_in_and_leaves_no_key_behind(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+
+    live(page)
+    assert page.url == f"{address(dashboard)}/"
+    page.go_back()
+    assert "mdk_" not in page.url
+
+
+def test_a_person_logs_in_where_it_wanted_to_go_and_out_again(page: Page, dashboard: Dashboard) -> None:
+    dashboard.create("Seen by who may")
+    page.goto(f"{address(dashboard)}/?q=seen")
+    expect(page).to_have_title("Log in · Mission Dashboard")
+
+    page.get_by_label("Key").fill("mdk_wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not known")
+    page.get_by_label("Key").fill(admin_key(dashboard))
+    page.get_by_role("button", name="Log in").click()
+
+    live(page)
+    assert page.url.endswith("/?q=seen")
+    expect(page.locator(".mission-card")).to_have_count(1)
+    page.get_by_role("button", name="Page menu").click()
+    page.get_by_role("button", name=re.compile("Log out")).click()
+    expect(page).to_have_title("Log in · Mission Dashboard")
+    page.goto(address(dashboard))
+    expect(page).to_have_title("Log in · Mission Dashboard")
+
+
+def test_an_admin_makes_a_key_and_revokes_it_and_sees_both_recorded(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(page)
+    page.get_by_role("button", name="Page menu").click()
+    page.get_by_role("link", name="Keys and audit log").click()
+
+    page.get_by_role("textbox", name="Name").fill("nightly <b>agents</b>")
+    page.get_by_role("button", name="Make the key").click()
+    made = page.locator(".access__made")
+    expect(made.locator("code")).to_have_text(re.compile(r"^mdk_\S{43}$"))
+    keys = page.get_by_role("region", name="Keys", exact=True)
+    row = keys.get_by_role("row").filter(has_text="nightly <b>agents</b>")
+    expect(row).to_contain_text("good")
+    row.get_by_role("button", name="Revoke").click()
+    expect(row).to_contain_text("good")
+    row.get_by_role("button", name="Really revoke?").click()
+    expect(row).to_contain_text("revoked")
+
+    log = page.get_by_role("region", name="Audit log")
+    expect(log).to_contain_text("DELETE /api/keys/")
+    expect(log).to_contain_text("'nightly <b>agents</b>', report")
+
+
+def test_who_may_only_look_finds_no_way_to_the_keys(page: Page, dashboard: Dashboard) -> None:
+    secret = str(dashboard.post("/api/keys", name="Vera", scopes=["read"])["secret"])
+    page.goto(f"{address(dashboard)}/login#{secret}")
+    live(page)
+
+    page.get_by_role("button", name="Page menu").click()
+    expect(page.get_by_role("button", name="Log out Vera")).to_be_visible()
+    expect(page.get_by_role("link", name="Keys and audit log")).to_have_count(0)
+
+
+def test_a_page_whose_key_is_revoked_stops_and_offers_the_login(page: Page, dashboard: Dashboard) -> None:
+    made = dashboard.post("/api/keys", name="Vera", scopes=["read"])
+    page.goto(f"{address(dashboard)}/login#{made['secret']}")
+    live(page)
+
+    page.request.delete(f"{dashboard.url}/api/keys/{made['key']['id']}")
+
+    expect(page.locator(".live-state")).not_to_have_attribute("data-phase", "live", timeout=3000)
+    page.reload()
+    expect(page).to_have_title("Log in · Mission Dashboard")
+
+
+@needs_axe
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_nothing_serious_where_people_get_in(
+    browser: Browser, dashboard: Dashboard, viewport: dict[str, int], theme: str
+) -> None:
+    context = browser.new_context(viewport=viewport, bypass_csp=True)  # type: ignore[arg-type]
+    context.add_init_script(f"localStorage.setItem('mission-dashboard.theme', '{theme}')")
+    page = context.new_page()
+    try:
+        page.goto(f"{address(dashboard)}/login")
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        page.get_by_label("Key").fill(admin_key(dashboard))
+        page.get_by_role("button", name="Log in").click()
+        live(page)
+        page.goto(f"{address(dashboard)}/access")
+        expect(page.get_by_role("region", name="Audit log")).to_contain_text("POST /login")
+        page.get_by_role("textbox", name="Name").fill("For axe")
+        page.get_by_role("button", name="Make the key").click()
+        expect(page.locator(".access__made")).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    finally:
+        context.close()
