@@ -229,6 +229,49 @@ def test_guessing_keys_is_stopped_and_told_in_one_line(dashboard: Dashboard, adm
     wait_for(lambda: told() == FAILURES_PER_MINUTE + 5, 5)
 
 
+# Limits.
+
+
+def test_each_key_has_limits_of_its_own_and_is_told_what_is_left(data_dir: Path) -> None:
+    running = Dashboard(
+        data_dir,
+        MISSION_DASHBOARD_RATE_LIMIT="5 per minute",
+        MISSION_DASHBOARD_REPORT_LIMIT="4 per minute",
+        MISSION_DASHBOARD_KEY_RATE_LIMIT="8 per minute",
+        MISSION_DASHBOARD_KEY_REPORT_LIMIT="6 per minute",
+        MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
+    ).start()
+    try:
+        admin = "mdk_" + (data_dir / "admin_key").read_text().strip()
+        made = [make_key(running, admin, "operate")[1] for _ in range(2)]
+
+        def passed(path: str, key: str | None, method: str = "GET") -> list[requests.Response]:
+            said = {"json": {}} if method == "POST" else {}
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            answers = []
+            for _ in range(20):
+                answers.append(requests.request(method, running.url + path, headers=headers, timeout=10, **said))
+                if answers[-1].status_code == 429:
+                    return answers
+            raise AssertionError("no limit was reached")
+
+        for key in made:
+            answers = passed("/api/metrics", key)
+            assert len(answers) == 9
+            assert answers[0].headers["RateLimit-Policy"] == '"default";q=8;w=60'
+            assert answers[0].headers["RateLimit"].startswith('"default";r=7;t=')
+            assert answers[-1].headers["RateLimit"].startswith('"default";r=0;t=')
+            assert 1 <= int(answers[-1].headers["Retry-After"]) <= 61
+            assert "Retry-After" not in answers[0].headers
+            reports = passed("/api/missions/none/heartbeat", key, "POST")
+            assert len(reports) == 7
+            assert reports[0].headers["RateLimit"].startswith('"default";r=5;t=')
+        assert len(passed("/api/metrics", None)) == 6
+        assert len(passed("/api/missions/none/heartbeat", None, "POST")) == 5
+    finally:
+        running.stop()
+
+
 # People.
 
 

@@ -21,6 +21,8 @@ BAD = {
     "MISSION_DASHBOARD_DATA_DIR": ("",),
     "MISSION_DASHBOARD_RATE_LIMIT": ("many", "0 per minute", "10 per fortnight", "-5 per minute"),
     "MISSION_DASHBOARD_REPORT_LIMIT": ("fast",),
+    "MISSION_DASHBOARD_KEY_RATE_LIMIT": ("lots",),
+    "MISSION_DASHBOARD_KEY_REPORT_LIMIT": ("60000",),
     "MISSION_DASHBOARD_CORS_ORIGINS": ("ops.example.com",),
     "STATIC_URL": (
         "cdn.example.com",

@@ -70,6 +70,8 @@ class Settings:
     data_dir: Path
     rate_limit: str | None
     report_limit: str | None
+    key_rate_limit: str | None
+    key_report_limit: str | None
     cors_origins: tuple[str, ...]
     static_url: str
     async_mode: str
@@ -256,6 +258,12 @@ SETTINGS: Mapping[str, Setting] = {
         "agents' reports (start, progress, complete, fail, heartbeat, batch) per address, counted apart; or off",
         _limit,
     ),
+    "key_rate_limit": Setting(
+        "MISSION_DASHBOARD_KEY_RATE_LIMIT", "1000 per minute", "REST calls per key or logged-in person; or off", _limit
+    ),
+    "key_report_limit": Setting(
+        "MISSION_DASHBOARD_KEY_REPORT_LIMIT", "60000 per minute", "agents' reports per key; or off", _limit
+    ),
     "cors_origins": Setting(
         "MISSION_DASHBOARD_CORS_ORIGINS", "", "other origins whose pages may call the API; none: same origin", _origins
     ),
@@ -335,7 +343,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     if problems:
         raise StartupError("\n".join(problems))
     if values["rate_limit"] is None:
-        values["report_limit"] = None
+        values.update(report_limit=None, key_rate_limit=None, key_report_limit=None)
     values["secret_key"] = values["secret_key"] or _kept_secret(values["data_dir"], "secret_key")
     if values["environment"] != "production":
         values["admin_key"] = values["admin_key"] or f"mdk_{_kept_secret(values['data_dir'], 'admin_key')}"

@@ -84,7 +84,7 @@ def answer_http(error: HTTPException) -> Response:
     status = error.code or 500
     title = error.name
     if status == 429:
-        detail = f"Too many requests from this address: the limit is {error.description}. Wait, then try again."
+        detail = f"Too many requests from here: the limit is {error.description}. Wait, then try again."
     else:
         detail = SENTENCES.get(status) or error.description or title
     kept = ("allow", "location", "retry-after")

@@ -42,7 +42,7 @@ class ReportLane:
         found = _REPORT.fullmatch(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
         if found is None:
             return self._app(environ, start_response)
-        passage = self._gate(environ.get("REMOTE_ADDR") or "127.0.0.1")
+        passage = self._gate(environ)
         if passage.refusal is not None:
             response: Response = answer_http(passage.refusal)
         else:

@@ -28,9 +28,9 @@ def take_reports(socketio: SocketIO, tracker: MissionTracker, gate: Gate) -> Non
         if Scope.REPORT not in caller.scopes:
             detail = f"{caller.name} may not report missions: it needs the scope report."
             return {"problem": problem_body(403, "Not allowed", detail), "timestamp": wire.now()}
-        passage = gate(request.remote_addr or "127.0.0.1")
+        passage = gate(request.environ)
         if passage.refusal is not None:
-            detail = f"Too many requests from this address: the limit is {passage.refusal.description}."
+            detail = f"Too many requests from here: the limit is {passage.refusal.description}."
             return {"problem": problem_body(429, "Too Many Requests", detail), "timestamp": wire.now()}
         try:
             return {**run_batch(tracker, _operations(said), wire.now(), caller), "timestamp": wire.now()}
