@@ -482,6 +482,27 @@ def test_the_audit_log_tells_who_changed_what_from_where(dashboard: Dashboard, a
     assert "'operate', operate" in entries("action=POST /api/keys")[0]["action"]
 
 
+def test_a_mission_remembers_whose_key_reported_what(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "report", name="nightly agents")
+    mission = ask(dashboard, "POST", "/api/missions", key, json={"title": "Reported"}).json()["mission_id"]
+    ask(dashboard, "POST", f"/api/missions/{mission}/start", key, json={})
+    _, other = make_key(dashboard, admin_key, "read", "report", name="by socket")
+    client = connect(dashboard, {"Authorization": f"Bearer {other}"})
+    said = {"operations": [{"op": "progress", "mission_id": mission, "progress": 5}]}
+    client.call("mission_report", said, timeout=5)
+    client.disconnect()
+    dashboard.post(f"/api/missions/{mission}/complete")
+
+    events = dashboard.get(f"/api/missions/{mission}/events")["events"]
+
+    assert [(event["actor"], event["address"]) for event in events] == [
+        ("nightly agents", "203.0.113.9"),
+        ("nightly agents", "203.0.113.9"),
+        ("by socket", "203.0.113.9"),
+        (None, None),
+    ]
+
+
 def test_the_audit_log_is_append_only(dsn: str) -> None:
     store = PostgresAccessStore(dsn)
     access = Access(store, None, timedelta(hours=1), FrozenClock())

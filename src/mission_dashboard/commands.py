@@ -12,6 +12,7 @@ from typing import Protocol
 import orjson
 
 from mission_dashboard import control
+from mission_dashboard.acting import Actor
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.costs import Prices, priced
 from mission_dashboard.errors import (
@@ -67,6 +68,8 @@ class Stage:
     spent: Callable[[date, str | None], tuple[int, Decimal]] = _nothing_spent
     """Tokens and dollars that all missions, or those of one agent, used on a day before this batch."""
     prices: Prices | None = None
+    actor: Actor | None = None
+    """On whose behalf the command that is applied now was given."""
     staged: dict[str, Mission] = field(default_factory=dict)
     touched: dict[str, Mission] = field(default_factory=dict)
     """Missions of which only a sign of life is new: no event, no version."""
@@ -99,7 +102,7 @@ class Stage:
             after = priced(before, after, self.prices)
         self.staged[after.id] = after
         self.touched.pop(after.id, None)
-        self.events.append((event_between(before, after, event_type), after))
+        self.events.append((event_between(before, after, event_type, self.actor), after))
         self.delta.add(before, after, counted_at)
         return after
 

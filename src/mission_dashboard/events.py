@@ -9,6 +9,7 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any
 
+from mission_dashboard.acting import Actor
 from mission_dashboard.missions import Mission, Move
 
 
@@ -82,6 +83,10 @@ class MissionEvent:
     at: datetime
     version: int
     changes: Mapping[str, Any]
+    actor: str | None = None
+    """The key or person that asked for it; ``None``: this machine's own user, or the dashboard itself."""
+    address: str | None = None
+    """From where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,9 @@ class Change:
     cursor: str
 
 
-def event_between(before: Mission | None, after: Mission, event_type: EventType) -> MissionEvent:
+def event_between(
+    before: Mission | None, after: Mission, event_type: EventType, actor: Actor | None = None
+) -> MissionEvent:
     """Describe the step from ``before`` (``None`` at creation) to ``after``."""
     was = _NOTHING if before is None else _recorded(before)
     changes = {
@@ -101,4 +108,6 @@ def event_between(before: Mission | None, after: Mission, event_type: EventType)
         for name, value, old in zip(RECORDED, _recorded(after), was, strict=True)
         if value is not old and value != old
     }
-    return MissionEvent(after.id, event_type, after.updated_at, after.version, changes)
+    if actor is None:
+        return MissionEvent(after.id, event_type, after.updated_at, after.version, changes)
+    return MissionEvent(after.id, event_type, after.updated_at, after.version, changes, actor.name, actor.address)

@@ -450,7 +450,7 @@ class MissionTracker:
     def _write(self, pendings: Sequence[Pending]) -> None:
         for _ in range(CONFLICT_TRIES):
             stage = self._stage([command for pending in pendings for command in pending.commands])
-            answers = [[_try(command, stage) for command in pending.commands] for pending in pendings]
+            answers = [_try_all(pending, stage) for pending in pendings]
             try:
                 horizon = self._store.write_batch(stage.batch()) if not stage.is_empty else self._horizon
             except VersionConflict:
@@ -475,6 +475,8 @@ class MissionTracker:
             return
         for pending in pendings:
             alone = [Pending([command], answer_at_commit=True) for command in pending.commands]
+            for one in alone:
+                one.actor = pending.actor
             for one in alone:
                 self._write([one])
             self._answer_in_turn(pending, [answer for one in alone for answer in one.wait(0) or [refusal]])
@@ -622,6 +624,11 @@ class MissionTracker:
 
 def _is_later(at: datetime | None, than: datetime | None) -> bool:
     return at is not None and (than is None or at > than)
+
+
+def _try_all(pending: Pending, stage: Stage) -> Sequence[Answer]:
+    stage.actor = pending.actor
+    return [_try(command, stage) for command in pending.commands]
 
 
 def _try(command: Command, stage: Stage) -> Answer:

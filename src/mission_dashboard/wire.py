@@ -149,6 +149,8 @@ def event(value: MissionEvent) -> dict[str, Any]:
         "at": value.at,
         "version": value.version,
         "changes": value.changes,
+        "actor": value.actor,
+        "address": value.address,
     }
 
 

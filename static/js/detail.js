@@ -5,7 +5,7 @@ import { signal } from './html.js';
 import { takeMissions } from './state.js';
 import { change } from './store.js';
 
-/** @typedef {{id: string, type: string, at: string, version: number, changes: Record<string, any>}} MissionEvent */
+/** @typedef {{id: string, type: string, at: string, version: number, changes: Record<string, any>, actor?: string | null, address?: string | null}} MissionEvent */
 
 /** @typedef {{tokens: number, cost: number}} Use */
 /** @typedef {{id: string, depth: number, title: string, status: string, progress: number, duration: number | null, own: Use, total: Use}} TreeNode */

@@ -140,8 +140,8 @@ def _with_times(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def event_of(row: Row) -> MissionEvent:
-    """Build an event from mission_id, version, type, at, changes."""
-    return MissionEvent(row[0], EventType(row[2]), row[3], row[1], row[4])
+    """Build an event from mission_id, version, type, at, changes, actor, address."""
+    return MissionEvent(row[0], EventType(row[2]), row[3], row[1], row[4], row[5], row[6])
 
 
 def created_row(mission: Mission) -> dict[str, Any]:

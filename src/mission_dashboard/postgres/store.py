@@ -255,7 +255,7 @@ class PostgresStore:
     def events_since(self, transaction: int, limit: int) -> tuple[list[MissionEvent], int | None]:
         """Return up to ``limit`` changes since a transaction, and the horizon they reach (none without changes)."""
         rows = self._fetch("events_since", transaction=transaction, limit=limit)
-        return [event_of(row) for row in rows], (int(rows[0][5]) if rows else None)
+        return [event_of(row) for row in rows], (int(rows[0][-1]) if rows else None)
 
     def events(self, mission_id: str, after: int, limit: int) -> list[MissionEvent]:
         """Return one mission's history after a version."""

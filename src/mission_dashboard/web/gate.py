@@ -26,6 +26,7 @@ from mission_dashboard.access.audit import Audit
 from mission_dashboard.access.callers import LOCAL, NOBODY, Caller, Kind
 from mission_dashboard.access.scopes import PUBLIC, Scope, needed
 from mission_dashboard.access.service import Access
+from mission_dashboard.acting import Actor, acting
 from mission_dashboard.errors import Unavailable
 from mission_dashboard.logs import request_id
 from mission_dashboard.web.answers import problem
@@ -45,6 +46,7 @@ LOGIN_CALLBACK = "/auth/oidc/callback"
 MAX_SECRET = 200
 FAILURES_PER_MINUTE = 10
 """So many wrong keys an address may show before it has to wait."""
+_NAMED = (Kind.KEY, Kind.PERSON)
 _HOST = re.compile(r"(?P<name>[^:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 _PLAIN_REPORTS = frozenset({Scope.REPORT})
 
@@ -86,6 +88,7 @@ class Gate:
         wanted = needed(method, path)
         caller, by_cookie = self._identify(environ)
         environ[CALLER] = caller
+        act_for(caller, environ)
         if wanted is not PUBLIC and not wanted & caller.scopes:
             refusal = self._refuse(environ, caller)
             return refusal(environ, start_response)
@@ -189,6 +192,12 @@ class Gate:
             return start_response(status, headers, *rest)
 
         return start
+
+
+def act_for(caller: Caller, environ: Environ) -> None:
+    """Let the writes of this thread be recorded as this caller's."""
+    known = caller.kind in _NAMED
+    acting.set(Actor(caller.name, environ.get("REMOTE_ADDR") or "-") if known else None)
 
 
 def _is_recorded(method: str, path: str, wanted: frozenset[Scope], caller: Caller) -> bool:

@@ -222,6 +222,8 @@ EVENT: Schema = {
     "at": TIME,
     "version": {"type": "integer"},
     "changes": {"type": "object", "description": "the fields that changed, with their new values"},
+    "actor": _nullable("string", "the key or person that asked for it; null: the dashboard's own machine, or itself"),
+    "address": _nullable("string", "from where"),
 }
 PROBLEM: Schema = {
     "type": {"type": "string"},

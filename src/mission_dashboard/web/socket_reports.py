@@ -13,7 +13,7 @@ from mission_dashboard.errors import InvalidValue, MissionDashboardError
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.web.answers import problem_body
 from mission_dashboard.web.errors import problem_of
-from mission_dashboard.web.gate import caller_of
+from mission_dashboard.web.gate import act_for, caller_of
 from mission_dashboard.web.limits import Gate
 from mission_dashboard.web.operations import run_batch
 
@@ -32,6 +32,7 @@ def take_reports(socketio: SocketIO, tracker: MissionTracker, gate: Gate) -> Non
         if passage.refusal is not None:
             detail = f"Too many requests from here: the limit is {passage.refusal.description}."
             return {"problem": problem_body(429, "Too Many Requests", detail), "timestamp": wire.now()}
+        act_for(caller, request.environ)
         try:
             return {**run_batch(tracker, _operations(said), wire.now(), caller), "timestamp": wire.now()}
         except MissionDashboardError as error:

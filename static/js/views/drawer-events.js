@@ -44,7 +44,7 @@ export function EventLine({ event }) {
   const [name, tone] = KINDS[event.type] ?? [event.type.replace(/^mission_/, ''), 'pending'];
   const at = Date.parse(event.at);
   return html`<li class="event" data-status=${tone}><time class="event__time" datetime=${event.at} title=${exact(at)}>${clock(at)}</time>
-    <span class="event__what"><b>${name}</b>${saying(event)}</span></li>`;
+    <span class="event__what" title=${event.actor ? `asked for by ${event.actor}${event.address ? ` from ${event.address}` : ''}` : undefined}><b>${name}</b>${saying(event)}</span></li>`;
 }
 
 /** @param {MissionEvent} event */

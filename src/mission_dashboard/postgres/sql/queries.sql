@@ -112,10 +112,10 @@ rewritten AS (
     RETURNING 1
 ),
 recorded AS (
-    INSERT INTO mission_events (mission_id, version, type, at, changes)
-    SELECT mission_id, version, type, at, changes
+    INSERT INTO mission_events (mission_id, version, type, at, changes, actor, address)
+    SELECT mission_id, version, type, at, changes, actor, address
     FROM json_to_recordset(:events::json) AS e (
-        mission_id text, version bigint, type text, at timestamptz, changes jsonb
+        mission_id text, version bigint, type text, at timestamptz, changes jsonb, actor text, address text
     )
 ),
 counted AS (
@@ -398,7 +398,7 @@ SET name = substr(md5(random()::text || clock_timestamp()::text || pg_backend_pi
 -- name: events_since
 -- The changes since a transaction, in the order of each mission's versions, and how far this view reaches.
 SELECT
-    mission_id, version, type, at, changes,
+    mission_id, version, type, at, changes, actor, address,
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
 FROM mission_events
 WHERE committed_in >= :transaction::text::xid8
@@ -493,7 +493,7 @@ WHERE NOT EXISTS (
 
 -- name: event_rows
 -- One mission's history from a version on.
-SELECT mission_id, version, type, at, changes
+SELECT mission_id, version, type, at, changes, actor, address
 FROM mission_events
 WHERE mission_id = :mission_id
     AND version > :after

@@ -58,3 +58,8 @@ $$;
 CREATE TRIGGER audit_log_is_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_audit_log();
+
+-- Who asked for a change of a mission, and from where; null: this machine's own user, or the dashboard itself.
+ALTER TABLE mission_events
+    ADD COLUMN actor text,
+    ADD COLUMN address text;
