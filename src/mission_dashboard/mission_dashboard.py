@@ -100,6 +100,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_cors import CORS
     from flask_socketio import SocketIO
 
+    from mission_dashboard.monitoring.counters import Counters
     from mission_dashboard.web.api import make_api
     from mission_dashboard.web.compression import compress_answers
     from mission_dashboard.web.costs import make_costs
@@ -110,6 +111,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.inputs import MAX_BODY_BYTES
     from mission_dashboard.web.limits import make_limits
     from mission_dashboard.web.live import Live
+    from mission_dashboard.web.monitoring import make_monitoring
     from mission_dashboard.web.origins import OriginGuard
     from mission_dashboard.web.otlp import make_otlp
     from mission_dashboard.web.pages import make_pages
@@ -137,7 +139,8 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
         logger=False,
         engineio_logger=False,
     )
-    live = Live(socketio, tracker)
+    counters = Counters()
+    live = Live(socketio, tracker, counters.pushes)
     limits = make_limits(app, settings)
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
     guard.add_views(app, socketio, limits.api)
@@ -148,6 +151,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_costs(tracker, limits.api))
     app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
+    app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, limits.api))
     app.register_blueprint(make_docs(app, settings.static_url))
     app.register_blueprint(make_pages(app, PAGE / "static", settings.static_url))
     if settings.cors_origins:
@@ -157,7 +161,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
         app.wsgi_app = ReportLane(app.wsgi_app, tracker, limits.report_gate)  # type: ignore[method-assign]
     app.wsgi_app = guard.wrap(app.wsgi_app)  # type: ignore[method-assign,assignment]
     app.wsgi_app = OriginGuard(app.wsgi_app, settings.cors_origins, guard.note_refused)  # type: ignore[method-assign]
-    app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = RequestLog(app.wsgi_app, counters.request)  # type: ignore[method-assign]
     app.wsgi_app = guard.wrap_outside(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app, live
 

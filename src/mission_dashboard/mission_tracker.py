@@ -35,8 +35,8 @@ from mission_dashboard.errors import (
     WriteRefused,
 )
 from mission_dashboard.events import Change, MissionEvent
-from mission_dashboard.metrics import Metrics, Point, Spent, Totals
-from mission_dashboard.missions import Mission, Move, Question
+from mission_dashboard.metrics import Facet, Metrics, Point, Spent, Totals
+from mission_dashboard.missions import Control, Mission, Move, Question
 from mission_dashboard.prices import PriceBook
 from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.queries import MAX_HISTORY_MINUTES, Filters, Page, Query
@@ -117,6 +117,7 @@ class MissionTracker:
         self._records = Publisher()
         self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]))
         self._closed = threading.Event()
+        self._watch: Callable[[Stage, float], None] = _watch_nothing
         self._more_chores: list[Callable[[], None]] = []
 
     @classmethod
@@ -332,6 +333,26 @@ class MissionTracker:
         self._require_up()
         return self._store.spend(since, limit), self._store.total_spend(since)
 
+    def spend_by_model(self, limit: int) -> Sequence[tuple[str, Spend]]:
+        """Return what each model used and cost on all days, the dearest first."""
+        self._require_up()
+        return self._store.spend_by_model(limit)
+
+    def facets(self) -> Mapping[Facet, int]:
+        """Return how many missions there are of each combination of facets."""
+        with self._memory:
+            return dict(self._totals.facets)
+
+    def needs(self) -> Mapping[str, int]:
+        """Count the running missions that are silent, paused, or wait for a person's answer."""
+        with self._memory:
+            running = self._cache.running()
+        return {
+            "stalled": sum(mission.stalled_reason is not None for mission in running),
+            "paused": sum(mission.control is Control.PAUSED for mission in running),
+            "question": sum(mission.question is not None and mission.question.is_open for mission in running),
+        }
+
     def priceable(self, wanted: Priceable, after_id: str, limit: int) -> Sequence[Mission]:
         """Return the next missions whose cost follows from prices, in the order of their ids."""
         self._require_up()
@@ -445,6 +466,10 @@ class MissionTracker:
         """Return how long the writer's queue is."""
         return self._writer.state()
 
+    def watch_commits(self, watcher: Callable[[Stage, float], None]) -> None:
+        """Call ``watcher`` with each batch that this process commits, and the seconds its commit took."""
+        self._watch = watcher
+
     # The writer's work; only its thread comes here.
 
     def _write(self, pendings: Sequence[Pending]) -> None:
@@ -452,7 +477,9 @@ class MissionTracker:
             stage = self._stage([command for pending in pendings for command in pending.commands])
             answers = [_try_all(pending, stage) for pending in pendings]
             try:
+                began = time.monotonic()
                 horizon = self._store.write_batch(stage.batch()) if not stage.is_empty else self._horizon
+                took_s = time.monotonic() - began
             except VersionConflict:
                 logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
                 with self._memory:
@@ -462,6 +489,8 @@ class MissionTracker:
                 self._write_one_by_one(pendings, refusal)
                 return
             self._commit_to_memory(stage, horizon)
+            if not stage.is_empty:
+                self._watch(stage, took_s)
             self._tell(stage, pendings, answers)
             return
         for pending in pendings:
@@ -620,6 +649,10 @@ class MissionTracker:
         percentiles = self._store.duration_percentiles(self._clock() - DURATIONS_OF_LAST)
         with self._memory:
             self._percentiles = percentiles
+
+
+def _watch_nothing(stage: Stage, took_s: float) -> None:
+    """Stand in until somebody wants to know."""
 
 
 def _is_later(at: datetime | None, than: datetime | None) -> bool:

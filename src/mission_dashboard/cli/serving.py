@@ -41,7 +41,6 @@ SERVER_PACKAGES = (
     "pydantic",
     "python-dotenv",
     "python-json-logger",
-    "redis",
     "simple-websocket",
     "uuid-utils",
 )

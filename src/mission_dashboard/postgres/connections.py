@@ -104,6 +104,8 @@ class Pool:
 
     def __init__(self, dsn: str, size: int) -> None:
         self._dsn = dsn
+        self.size = size
+        self.in_use = 0
         self._turns = threading.BoundedSemaphore(size)
         self._idle: list[Connection] = []
 
@@ -114,6 +116,7 @@ class Pool:
         """
         if not self._turns.acquire(timeout=timeout_s):
             raise StoreUnavailable("All database connections are busy. Try again shortly.")
+        self.in_use += 1
         try:
             while self._idle:
                 try:
@@ -129,6 +132,7 @@ class Pool:
             except LOST as error:
                 raise StoreUnavailable("The database does not answer. Try again shortly.") from error
         finally:
+            self.in_use -= 1
             self._turns.release()
 
     def _run_on(self, connection: Connection, sql: str, parameters: Any, timeout_s: float) -> list[tuple[Any, ...]]:

@@ -48,7 +48,7 @@ from mission_dashboard.postgres.rows import (
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
 from mission_dashboard.records import Place, RecordPage, parse_place
 from mission_dashboard.spend import Spend, SpendKey
-from mission_dashboard.store import Batch, Priceable, StoredKey
+from mission_dashboard.store import Batch, PoolState, Priceable, StoredKey
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
 
 logger = logging.getLogger(__name__)
@@ -364,6 +364,14 @@ class PostgresStore:
     def spend(self, since: date, limit: int) -> list[tuple[SpendKey, Spend]]:
         """Return what each model used and cost on each day since one, the newest and dearest first."""
         return [(SpendKey(*row[:2]), Spend(*row[2:])) for row in self._fetch("spend_rows", since=since, limit=limit)]
+
+    def spend_by_model(self, limit: int) -> list[tuple[str, Spend]]:
+        """Return what each model used and cost on all days, the dearest first."""
+        return [(row[0], Spend(*row[1:])) for row in self._fetch("spend_by_model", limit=limit)]
+
+    def pool_state(self) -> PoolState:
+        """Return how busy the connections for reading are."""
+        return PoolState(self._pool.size, self._pool.in_use)
 
     def total_spend(self, since: date) -> Spend:
         """Return what all models used and cost since a day."""

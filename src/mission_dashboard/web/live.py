@@ -19,6 +19,7 @@ from mission_dashboard import wire
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.monitoring.histogram import REQUEST_BUCKETS, Histogram
 from mission_dashboard.web.fanout import Fanout, Message
 from mission_dashboard.web.rooms import Rooms
 
@@ -73,8 +74,10 @@ class Gatherer:
 class Live:
     """Keeps every viewer's picture up to date."""
 
-    def __init__(self, socketio: SocketIO, tracker: MissionTracker) -> None:
+    def __init__(self, socketio: SocketIO, tracker: MissionTracker, lag: Histogram | None = None) -> None:
         self._tracker = tracker
+        self.lag = lag or Histogram(REQUEST_BUCKETS)
+        """How many seconds after a write its viewers were told."""
         self._fanout = Fanout(socketio)
         self._rooms = Rooms(socketio, tracker, self._fanout)
         self._gatherer = Gatherer()
@@ -165,6 +168,8 @@ class Live:
             metrics = wire.metrics(self._tracker.metrics())
             messages.append(("metrics_update", {"metrics": metrics, "timestamp": wire.now()}))
         viewers = self._fanout.send(messages)
+        if changes:
+            self.lag.add(max(0.0, time.time() - changes[0].event.at.timestamp()))
         cost_s = viewers * COST_PER_VIEWER_S + len(messages) * COST_PER_MESSAGE_S
         if not viewers or len(changes) < MANY_CHANGES:
             rest_s = min(cost_s * REST_FACTOR, LONGEST_REST_S)

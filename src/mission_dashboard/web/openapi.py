@@ -448,6 +448,26 @@ SCHEMAS: Schema = {
             "timestamp": TIME,
         }
     ),
+    "System": _object(
+        {
+            "system": {
+                "type": "object",
+                "description": "since this process started: docs/monitoring.md",
+                "properties": {
+                    "version": {"type": "string"},
+                    "uptime_s": {"type": "number"},
+                    "cpu_s": {"type": "number", "description": "processor seconds used"},
+                    "memory_bytes": _nullable("integer"),
+                    "requests": {"type": "object"},
+                    "writes": {"type": "object"},
+                    "live": {"type": "object"},
+                    "database": {"type": "object"},
+                    "missions": {"type": "object", "additionalProperties": COUNT},
+                },
+            },
+            "timestamp": TIME,
+        }
+    ),
     "Health": {
         "type": "object",
         "properties": {"status": {"type": "string"}, "timestamp": TIME},
@@ -626,6 +646,7 @@ ENDPOINTS = (
         query=(_parameter("format", {"enum": ["csv", "jsonl"], "default": "jsonl"}), *AUDIT_QUERY),
         errors=(422, 429, 503),
     ),
+    Endpoint("GET", "/api/system", "How this server process does", "System", errors=(422, 429)),
     Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
     Endpoint("GET", "/api/health/live", "Whether the process lives", "Health"),
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),

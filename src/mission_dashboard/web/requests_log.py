@@ -37,19 +37,22 @@ REPORTS = (
     "/batch",
     "/directive",
 )
-QUIET = ("/static/", "/api/health", "/socket.io")
+QUIET = ("/static/", "/api/health", "/socket.io", "/metrics", "/livez", "/readyz")
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
 
 Environ = dict[str, Any]
 StartResponse = Any
+Count = Callable[[str, str, str, float], None]
+"""Takes method, path, status and seconds of each answer."""
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class RequestLog:
-    """The WSGI wrapper."""
+    """The WSGI wrapper; ``count`` hears of every answer, but those of sockets, which last as long as they are open."""
 
-    def __init__(self, app: WsgiApp) -> None:
+    def __init__(self, app: WsgiApp, count: Count | None = None) -> None:
         self._app = app
+        self._count = count
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -63,6 +66,8 @@ class RequestLog:
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             path = environ.get("PATH_INFO", "")
+            if self._count is not None and path[:11] != "/socket.io/":
+                self._count(environ["REQUEST_METHOD"], path, status, time.perf_counter() - began)
             level = logging.DEBUG if _is_routine(path, status) else logging.INFO
             if logger.isEnabledFor(level):
                 _log(level, environ, path, status, time.perf_counter() - began)

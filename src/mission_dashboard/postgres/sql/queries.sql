@@ -441,6 +441,16 @@ HAVING sum(input) <> 0 OR sum(output) <> 0 OR sum(unsplit) <> 0 OR sum(cost) <> 
 ORDER BY day DESC, sum(cost) DESC, model
 LIMIT :limit;
 
+-- name: spend_by_model
+-- What each model used and cost on all days, the dearest first.
+SELECT
+    model, sum(input)::bigint, sum(cached)::bigint, sum(output)::bigint, sum(reasoning)::bigint,
+    sum(unsplit)::bigint, sum(unpriced)::bigint, sum(cost), sum(cost_reported), sum(cost_computed)
+FROM mission_spend
+GROUP BY model
+ORDER BY sum(cost) DESC, sum(input) + sum(output) + sum(unsplit) DESC, model
+LIMIT :limit;
+
 -- name: spend_total
 -- The same over all models and all days since one.
 SELECT

@@ -1,0 +1,281 @@
+"""What Prometheus reads, what the rules and the Grafana dashboard make of it, and what people see of the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from dashboards import ROOT, Dashboard
+from mission_dashboard.monitoring.counters import MAX_TYPES, Counters, route_of
+from mission_dashboard.monitoring.exposition import _capped
+from mission_dashboard.monitoring.histogram import Histogram
+from test_viewers import Viewer
+
+DEPLOY = ROOT / "deploy"
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None and os.environ.get("CI") != "true", reason="promtool is missing: apt-get install prometheus"
+)
+NAME = re.compile(r"\b(?:mission_dashboard|process|python)_[a-z0-9_]+")
+
+
+@pytest.fixture
+def dashboard(data_dir: Path, dsn: str) -> Iterator[Dashboard]:
+    running = Dashboard(data_dir, POSTGRES_DSN=dsn).start()
+    yield running
+    running.stop()
+
+
+def scraped(dashboard: Dashboard) -> str:
+    with urllib.request.urlopen(f"{dashboard.url}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return str(answer.read().decode())
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(dashboard: Dashboard, name: str, **labels: str) -> float:
+    return samples(scraped(dashboard))[f"mission_dashboard_{name}", tuple(sorted(labels.items()))]
+
+
+def live_through(dashboard: Dashboard) -> None:
+    """Make one mission of each end, one that waits for a person and one that is paused."""
+    for end in ("complete", "fail", "cancel"):
+        mission = dashboard.create_running(end, metadata={"type": "analysis"})
+        dashboard.post(f"/api/missions/{mission}/progress", input_tokens=100, output_tokens=7, cost_estimate=0.25)
+        dashboard.post(f"/api/missions/{mission}/{end}")
+    asking = dashboard.create_running("asks")
+    dashboard.post(f"/api/missions/{asking}/ask", text="Go on?")
+    dashboard.create("waits")
+
+
+def test_the_numbers_are_those_of_the_missions(dashboard: Dashboard) -> None:
+    live_through(dashboard)
+
+    for status in ("completed", "failed", "cancelled"):
+        assert value(dashboard, "missions_total", type="analysis", status=status) == 1
+    assert value(dashboard, "missions_in_state", state="running") == 1
+    assert value(dashboard, "missions_in_state", state="pending") == 1
+    assert value(dashboard, "missions_in_state", state="question") == 1
+    model = "yi-coder:9b-chat-q6_k"
+    assert value(dashboard, "tokens_total", model=model, direction="input") == 300
+    assert value(dashboard, "tokens_total", model=model, direction="output") == 21
+    assert value(dashboard, "cost_usd_total", model=model) == pytest.approx(0.75)
+    assert value(dashboard, "mission_duration_seconds_count", type="analysis", status="completed") == 1
+    assert value(dashboard, "database_up") == 1
+
+
+def test_answers_are_counted_by_route_and_never_by_id(dashboard: Dashboard) -> None:
+    mission = dashboard.create_running("Counted")
+    for _ in range(3):
+        dashboard.post(f"/api/missions/{mission}/heartbeat")
+    with pytest.raises(urllib.error.HTTPError):
+        dashboard.get("/api/missions/none")
+    with pytest.raises(urllib.error.HTTPError):
+        dashboard.get("/wp-admin/setup.php")
+
+    route = "http_request_duration_seconds_count"
+    assert value(dashboard, route, method="POST", route="/api/missions/{id}/heartbeat", status="2xx") == 3
+    assert value(dashboard, route, method="GET", route="/api/missions/{id}", status="4xx") == 1
+    assert value(dashboard, route, method="GET", route="other", status="4xx") == 1
+    assert mission not in scraped(dashboard)
+
+
+def test_commits_viewers_and_how_late_they_hear_are_counted(dashboard: Dashboard) -> None:
+    viewer = Viewer(dashboard.url)
+    mission = dashboard.create("Watched")
+    viewer.wait_for("mission_update", lambda update: update["mission_id"] == mission)
+
+    assert value(dashboard, "ws_clients") == 1
+    assert value(dashboard, "commit_events_sum") == 1
+    assert value(dashboard, "event_lag_seconds_count") == 1
+    assert value(dashboard, "event_lag_seconds_sum") < 5
+    viewer.leave()
+
+
+def test_people_see_the_same(dashboard: Dashboard) -> None:
+    live_through(dashboard)
+
+    system = dashboard.get("/api/system")["system"]
+
+    assert system["requests"]["answered"] >= 12
+    assert system["requests"]["failed"] == 0
+    assert 0 < system["requests"]["seconds"]["p50"] <= system["requests"]["seconds"]["p99"]
+    assert system["writes"]["events"] == 16
+    assert system["database"]["up"] is True
+    assert system["memory_bytes"] > 10_000_000
+    assert system["missions"] == {"stalled": 0, "paused": 0, "question": 1}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/api/health/live", "/api/health/ready"])
+def test_probes_need_no_key(dashboard: Dashboard, path: str) -> None:
+    request = urllib.request.Request(dashboard.url + path, headers={"Host": "elsewhere.example"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_metrics_are_not_for_strangers(dashboard: Dashboard) -> None:
+    request = urllib.request.Request(f"{dashboard.url}/metrics", headers={"Host": "elsewhere.example"})
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(request, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/api/missions", "/api/missions"),
+        ("/api/missions/0191-x", "/api/missions/{id}"),
+        ("/api/missions/batch", "/api/missions/batch"),
+        ("/api/missions/0191-x/progress", "/api/missions/{id}/progress"),
+        ("/api/missions/0191-x/questions/q1", "/api/missions/{id}/questions/{question_id}"),
+        ("/api/missions/a/b/c/d", "other"),
+        ("/api/missions/", "other"),
+        ("/api/budgets/team", "/api/budgets/{id}"),
+        ("/ping/backup/start", "/ping/*"),
+        ("/static/abc/js/main.js", "/static/*"),
+        ("/.env", "other"),
+        ("/" + "x" * 5000, "other"),
+        ("/api/missions/x/../../etc", "other"),
+    ],
+)
+def test_routes_are_few(path: str, route: str) -> None:
+    assert route_of(path) == route
+
+
+def test_labels_stay_few_whatever_comes(dashboard: Dashboard) -> None:
+    counters = Counters()
+    kinds = {counters.type_of(f"type {number}") for number in range(1000)}
+    assert len(kinds) == MAX_TYPES + 1
+
+    capped = _capped({(f"type {number}", "failed"): number for number in range(1, 101)}, 20)
+    assert len(capped) == 21
+    assert sum(capped.values()) == 5050
+
+    histogram = Histogram((1.0,), most=3)
+    for number in range(10):
+        histogram.add(0.5, (str(number),))
+    assert len(list(histogram.items())) == 4
+
+
+def test_quantiles_are_those_of_prometheus() -> None:
+    histogram = Histogram((1.0, 2.0, 4.0))
+    for number in (0.5, 1.5, 1.5, 3.0):
+        histogram.add(number)
+
+    assert histogram.quantiles((0.5, 1.0)) == {0.5: 1.5, 1.0: 4.0}
+    assert Histogram((1.0,)).quantiles((0.5,)) == {0.5: None}
+    assert histogram.cumulative(next(histogram.items())[1]) == [("1.0", 1), ("2.0", 3), ("4.0", 4), ("+Inf", 4)]
+
+
+# What is shipped for other tools.
+
+
+def promtool(*arguments: str, said: str | None = None) -> None:
+    assert PROMTOOL is not None, "promtool is missing: apt-get install prometheus"
+    done = subprocess.run([PROMTOOL, *arguments], input=said, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_prometheus_itself_finds_no_fault_with_the_metrics(dashboard: Dashboard) -> None:
+    live_through(dashboard)
+    promtool("check", "metrics", said=scraped(dashboard))
+
+
+@needs_promtool
+def test_the_rules_fire_when_they_should(tmp_path: Path) -> None:
+    folder = shutil.copytree(DEPLOY / "prometheus", tmp_path / "prometheus")
+    (folder / "mission_dashboard_key").write_text("mdk_x")
+    promtool("check", "config", str(folder / "prometheus.yml"))
+    promtool("test", "rules", str(folder / "alerts_test.yml"))
+
+
+def panels() -> list[dict[str, Any]]:
+    return list(json.loads((DEPLOY / "grafana/dashboards/mission-dashboard.json").read_text())["panels"])
+
+
+def queries() -> list[str]:
+    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    return [target["expr"] for panel in panels() for target in panel["targets"]] + [rule["expr"] for rule in rules]
+
+
+def test_queries_ask_for_metrics_that_there_are(dashboard: Dashboard) -> None:
+    viewer = Viewer(dashboard.url)
+    live_through(dashboard)
+    there = {name for name, _ in samples(scraped(dashboard))}
+    viewer.leave()
+
+    asked = {name for query in queries() for name in NAME.findall(query)}
+
+    assert asked
+    assert asked - there == set()
+
+
+@needs_promtool
+def test_every_query_of_the_grafana_dashboard_is_promql(tmp_path: Path) -> None:
+    rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(queries())]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+
+    promtool("check", "rules", str(file))
+
+
+def test_grafanas_own_schema_reads_the_dashboard_whole() -> None:
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard
+
+    plugins.register_default_plugins()
+    given = json.loads((DEPLOY / "grafana/dashboards/mission-dashboard.json").read_text())
+
+    read = GrafanaDashboard.from_json(given)
+
+    assert [panel.title for panel in read.panels or []] == [panel["title"] for panel in given["panels"]]
+    understood = [target.expr for panel in read.panels or [] for target in panel.targets or []]
+    assert understood == [target["expr"] for panel in panels() for target in panel["targets"]]
+    assert read.uid == "mission-dashboard"
+
+
+def test_the_grafana_dashboard_is_whole() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+        assert panel["type"] in ("timeseries", "stat")
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+def test_the_log_lines_have_what_the_shipper_reads(dashboard: Dashboard) -> None:
+    dashboard.create("Logged")
+    source = yaml.safe_load((DEPLOY / "vector/vector.yaml").read_text())["transforms"]["parsed"]["source"]
+
+    lines = (dashboard.data_dir / "logs/mission_dashboard.log").read_text().splitlines()
+
+    assert lines
+    assert {"at", "level"} <= json.loads(lines[-1]).keys()
+    assert ".at" in source
