@@ -38,6 +38,10 @@ COMMANDS: Mapping[str, str] = {
     "resume": "moves",
     "answer": "moves",
     "doctor": "doctor",
+    "backup": "keeping",
+    "restore": "keeping",
+    "retention": "keeping",
+    "storage": "keeping",
     "mcp": "serving",
     "reprice": "serving",
 }
