@@ -24,6 +24,7 @@ ENVIRONMENTS = ("development", "production")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PERIODS = ("second", "minute", "hour", "day")
 OFF = "off"
+FINAL = ("completed", "failed", "cancelled")
 # Goes into the Content-Security-Policy and into addresses, so nothing that means something there may be in it.
 STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
@@ -90,6 +91,11 @@ class Settings:
     oidc_client_id: str
     oidc_client_secret: str
     oidc_roles: tuple[RoleRule, ...]
+    keep_missions: Mapping[str, timedelta | None]
+    """By final status; ``None`` is for ever."""
+    keep_events: timedelta | None
+    keep_logs: timedelta | None
+    keep_spans: timedelta | None
 
     @property
     def is_production(self) -> bool:
@@ -206,6 +212,7 @@ def _file_or_none(text: str) -> Path | None:
 
 
 MAX_SPAN_S = 366 * 24 * 3600.0
+MAX_DAYS = 36_500
 
 
 def _span(text: str) -> timedelta:
@@ -232,6 +239,29 @@ def _spans_by_type(text: str) -> Mapping[str, timedelta]:
     if "" not in spans:
         raise ValueError("must begin with the seconds for all types, like 180, indexing=900")
     return spans
+
+
+def _days_or_off(text: str) -> timedelta | None:
+    if text.lower() == OFF:
+        return None
+    try:
+        days = float(text)
+    except ValueError as error:
+        raise ValueError("must be a number of days, or off") from error
+    if not 1 <= days <= MAX_DAYS:
+        raise ValueError(f"must be a number of days from 1 to {MAX_DAYS:,}, or off")
+    return timedelta(days=days)
+
+
+def _days_by_status(text: str) -> Mapping[str, timedelta | None]:
+    first, *others = (part.strip() for part in text.split(","))
+    days: dict[str, timedelta | None] = dict.fromkeys(FINAL, _days_or_off(first))
+    for part in others:
+        status, _, its_days = part.partition("=")
+        if status.strip() not in days:
+            raise ValueError(f"must read like 90 or 90, failed=180 (days, and by status: {', '.join(FINAL)})")
+        days[status.strip()] = _days_or_off(its_days.strip())
+    return days
 
 
 # README's table of settings is compared with this one by a test.
@@ -288,6 +318,19 @@ SETTINGS: Mapping[str, Setting] = {
     "confirm_within": Setting(
         "MISSION_DASHBOARD_CONFIRM_WITHIN", "30", "seconds an agent has to acknowledge a cancel or a pause", _span
     ),
+    "keep_missions": Setting(
+        "MISSION_DASHBOARD_KEEP_MISSIONS",
+        "90, failed=180",
+        "days after their end for which finished missions are kept; by status: 90, failed=180, cancelled=off; or off",
+        _days_by_status,
+    ),
+    "keep_events": Setting(
+        "MISSION_DASHBOARD_KEEP_EVENTS", "30", "days for which the history of missions is kept; or off", _days_or_off
+    ),
+    "keep_logs": Setting(
+        "MISSION_DASHBOARD_KEEP_LOGS", "30", "days for which log lines are kept; or off", _days_or_off
+    ),
+    "keep_spans": Setting("MISSION_DASHBOARD_KEEP_SPANS", "30", "days for which spans are kept; or off", _days_or_off),
     "log_level": Setting("MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)),
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
     "prices": Setting(

@@ -24,9 +24,9 @@ class StartupError(MissionDashboardError):
 class MissionNotFound(MissionDashboardError):
     """No mission has this id."""
 
-    def __init__(self, mission_id: str) -> None:
+    def __init__(self, mission_id: str, why: str = "") -> None:
         self.mission_id = mission_id
-        super().__init__(f"There is no mission with the id {mission_id!r}.")
+        super().__init__(f"There is no mission with the id {mission_id!r}. {why}".rstrip())
 
 
 class IllegalMove(MissionDashboardError):

@@ -7,7 +7,7 @@ added to the database's counter rows in the same transaction, so that a restart 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -177,9 +177,23 @@ class Metrics:
     cancelled_missions: int
     finished_success_rate: float
     error_rate: float
+    removed_missions: Mapping[str, int]
+    """How many of the finished ones above retention has removed, by status: they count, and no list has them."""
     duration_p50: float | None = None
     duration_p95: float | None = None
     """Median and 95th percentile of what finished in the last hour; ``None`` where nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Missions that retention removed together; numbers have no gaps."""
+
+    number: int
+    mission_ids: Sequence[str]
+    facets: Mapping[Facet, int]
+
+
+REMOVABLE = (MissionStatus.COMPLETED, MissionStatus.FAILED, MissionStatus.CANCELLED)
 
 
 class Totals:
@@ -193,6 +207,22 @@ class Totals:
         self.duration = 0.0
         self.ran = 0
         self.days: dict[tuple[date, str], Spent] = {}
+        self.removed: Counter[str] = Counter()
+        """Missions removed by retention, by status: in no facet, but counted in the metrics."""
+        self.last_removal = 0
+
+    def remove(self, removal: Removal) -> bool:
+        """Take removed missions out of what lists count; false where that was done before."""
+        if removal.number <= self.last_removal:
+            return False
+        self.last_removal = removal.number
+        for facet, count in removal.facets.items():
+            self.by_status[facet.status] -= count
+            self.removed[facet.status] += count
+            self.facets[facet] -= count
+            if not self.facets[facet]:
+                del self.facets[facet]
+        return True
 
     def add(self, delta: Delta) -> None:
         """Move the totals by what was committed."""
@@ -218,9 +248,11 @@ class Totals:
 
     def metrics(self) -> Metrics:
         """Return the metrics as they follow from the totals."""
-        completed = self.by_status[MissionStatus.COMPLETED.value]
-        failed = self.by_status[MissionStatus.FAILED.value]
-        total = sum(self.by_status.values())
+        ever = Counter(self.by_status)
+        ever.update(self.removed)
+        completed = ever[MissionStatus.COMPLETED.value]
+        failed = ever[MissionStatus.FAILED.value]
+        total = sum(ever.values())
         return Metrics(
             total_missions=total,
             completed_missions=completed,
@@ -231,9 +263,10 @@ class Totals:
             total_tokens=self.tokens,
             total_cost=float(self.cost),
             pending_missions=self.by_status[MissionStatus.PENDING.value],
-            cancelled_missions=self.by_status[MissionStatus.CANCELLED.value],
+            cancelled_missions=ever[MissionStatus.CANCELLED.value],
             finished_success_rate=_percent(completed, completed + failed),
             error_rate=_percent(failed, total),
+            removed_missions={status.value: self.removed[status.value] for status in REMOVABLE},
         )
 
     def count(self, wanted: Mapping[str, Iterable[str]]) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mission_dashboard.control import Rules
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
+    from mission_dashboard.retention import Keep, Retention
     from mission_dashboard.web.guard import Guard
     from mission_dashboard.web.live import Live
 
@@ -46,6 +47,7 @@ class Application:
         self.app: Flask | None = None
         self.live: Live | None = None
         self.guard: Guard | None = None
+        self.retention: Retention | None = None
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -55,7 +57,7 @@ class Application:
         prices = book_for(self.settings)
         dsn = self.settings.postgres_dsn or self._start_embedded()
         try:
-            self.tracker = MissionTracker.connect(dsn, _rules(self.settings), prices)
+            self.tracker = MissionTracker.connect(dsn, _rules(self.settings), prices, keep_of(self.settings))
         except StoreUnavailable as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
@@ -63,6 +65,8 @@ class Application:
         self.guard = self.app.extensions["guard"]
         self.guard.open()
         self.live.start()
+        self.retention = _retention(dsn, self.settings, self.tracker)
+        self.retention.start()
 
     def _start_embedded(self) -> str:
         from mission_dashboard.postgres.embedded import EmbeddedPostgres
@@ -76,6 +80,8 @@ class Application:
             self.live.close()
         if self.guard is not None:
             self.guard.close()
+        if self.retention is not None:
+            self.retention.close()
         if self.tracker is not None:
             self.tracker.close()
         if self.embedded is not None:
@@ -92,6 +98,24 @@ def _rules(settings: Settings) -> Rules:
 
     by_type = dict(settings.stall_after)
     return Rules(by_type.pop(""), by_type, settings.lost_after, settings.confirm_within)
+
+
+def keep_of(settings: Settings) -> Keep:
+    """Return how long what is kept."""
+    from mission_dashboard.retention import Keep
+
+    return Keep(settings.keep_missions, settings.keep_events, settings.keep_logs, settings.keep_spans)
+
+
+def _retention(dsn: str, settings: Settings, tracker: MissionTracker) -> Retention:
+    from mission_dashboard.postgres.retention import PostgresRemover
+    from mission_dashboard.retention import Retention
+
+    def is_busy() -> bool:
+        return tracker.queue_state().depth > 0
+
+    keep = keep_of(settings)
+    return Retention(PostgresRemover(dsn), keep, lambda: tracker.now, is_busy, tracker.forget_removed)
 
 
 def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live]:
@@ -121,6 +145,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.sessions import NoSessions
     from mission_dashboard.web.socket_json import SocketJson
     from mission_dashboard.web.socket_reports import take_reports
+    from mission_dashboard.web.storage import make_storage
 
     app = Flask("mission_dashboard", template_folder=str(PAGE / "templates"), static_folder=None)
     app.session_interface = NoSessions()
@@ -149,6 +174,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
     app.register_blueprint(make_costs(tracker, limits.api))
+    app.register_blueprint(make_storage(tracker, keep_of(settings), limits.api))
     app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, limits.api))

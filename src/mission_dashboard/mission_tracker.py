@@ -50,6 +50,7 @@ from mission_dashboard.reports import (
     StartReport,
     understand,
 )
+from mission_dashboard.retention import Keep
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import Priceable, Store
@@ -99,8 +100,10 @@ class MissionTracker:
         new_id: Callable[[], str] | None = None,
         rules: Rules | None = None,
         prices: Prices | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._store = store
+        self._keep = keep or Keep()
         self.prices: Prices = prices or PriceBook()
         self._rules = rules or Rules()
         self._day_budgets: Sequence[DayBudget] = ()
@@ -121,11 +124,13 @@ class MissionTracker:
         self._more_chores: list[Callable[[], None]] = []
 
     @classmethod
-    def connect(cls, dsn: str, rules: Rules | None = None, prices: Prices | None = None) -> MissionTracker:
+    def connect(
+        cls, dsn: str, rules: Rules | None = None, prices: Prices | None = None, keep: Keep | None = None
+    ) -> MissionTracker:
         """Open a tracker on the PostgreSQL server behind ``dsn``, migrating its database where needed."""
         from mission_dashboard.postgres.store import PostgresStore
 
-        tracker = cls(PostgresStore(dsn), rules=rules, prices=prices)
+        tracker = cls(PostgresStore(dsn), rules=rules, prices=prices, keep=keep)
         tracker.open()
         return tracker
 
@@ -205,7 +210,8 @@ class MissionTracker:
         for command in commands:
             for mission_id in command.mission_ids:
                 require_storable(mission_id)
-        return self._writer.submit(commands, answer_at_commit=self._changes.is_current_thread)
+        answers = self._writer.submit(commands, answer_at_commit=self._changes.is_current_thread)
+        return [self._explained(answer) for answer in answers]
 
     def run_errand(self, errand: Errand) -> None:
         """Commit a write that concerns no single mission; raise its error, `QueueFull` or `StoreUnavailable`."""
@@ -248,8 +254,14 @@ class MissionTracker:
         self._require_up()
         found = self._store.missions([mission_id])
         if not found:
-            raise MissionNotFound(mission_id)
+            raise self._not_found(mission_id)
         return found[0]
+
+    def _not_found(self, mission_id: str) -> MissionNotFound:
+        return MissionNotFound(mission_id, self._keep.why_gone(mission_id, self._clock()))
+
+    def _explained(self, answer: Answer) -> Answer:
+        return self._not_found(answer.mission_id) if type(answer) is MissionNotFound else answer
 
     def list(self, query: Query) -> Page:
         """Return one page of missions; from memory, and saying so, while the store is away."""
@@ -384,7 +396,7 @@ class MissionTracker:
         self._require_up()
         tree = self._store.tree(mission_id)
         if not tree.nodes:
-            raise MissionNotFound(mission_id)
+            raise self._not_found(mission_id)
         return tree
 
     def question(self, mission_id: str, question_id: str) -> Question:
@@ -410,12 +422,16 @@ class MissionTracker:
     def changes_since(self, cursor_text: str) -> Snapshot:
         """Return the missions that changed since a cursor; a whole new picture where that cannot be told.
 
-        That is so for a cursor from another database, after very many changes, and while the store is away.
+        That is so for a cursor from another database or older than the events that are kept, after very many
+        changes, and while the store is away.
         """
         cursor = parse_cursor(cursor_text)
         if cursor is None or not self.is_up or cursor.database != self._store.cursor(0).database:
             return self.snapshot()
         events, horizon = self._store.events_since(cursor.transaction, CATCH_UP_EVENTS)
+        # Asked after the events: whatever was missing there is known by now.
+        if cursor.transaction < self._store.events_from():
+            return self.snapshot()
         if not events and cursor.transaction > self._store.horizon():
             return self.snapshot()  # from the future: a database put back to an earlier day
         ids = list(dict.fromkeys(event.mission_id for event in events))
@@ -605,6 +621,7 @@ class MissionTracker:
                 continue
             try:
                 self.look_after()
+                self.forget_removed()
                 for chore in self._more_chores:
                     chore()
                 if time.monotonic() >= next_measure:
@@ -630,6 +647,14 @@ class MissionTracker:
                 self.execute(LookAfter(mission.id, listening_since=self._listening_since))
             except MissionNotFound:
                 continue  # deleted by hand since
+
+    def forget_removed(self) -> None:
+        """Forget what retention removed, here or in another process; its place in all sums remains."""
+        while removals := self._store.removals(self._totals.last_removal):
+            with self._memory:
+                for removal in removals:
+                    if self._totals.remove(removal):
+                        self._cache.forget(removal.mission_ids)
 
     def _hear_of_life(self, stored: Mission) -> None:
         """Take over a sign of life that another process wrote."""

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
 from mission_dashboard.events import MissionEvent
-from mission_dashboard.metrics import Delta, Metrics, Point, Totals
+from mission_dashboard.metrics import Delta, Metrics, Point, Removal, Totals
 from mission_dashboard.missions import Mission, Question
 from mission_dashboard.otlp.known import Kept, Key, Known, Use
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.records import LogLine, RecordPage, Span
+from mission_dashboard.retention import State
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.tree import Tree
 
@@ -77,6 +78,17 @@ class Priceable:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """What one table takes. Rows are PostgreSQL's own estimates; dead ones are reused once vacuumed."""
+
+    name: str
+    rows: int
+    dead_rows: int
+    table_bytes: int
+    index_bytes: int
+
+
 class Store(Protocol):
     """Where missions are kept. Every method raises `StoreUnavailable` while the store does not answer."""
 
@@ -96,6 +108,10 @@ class Store(Protocol):
     def ping(self) -> None: ...
     def horizon(self) -> int: ...
     def cursor(self, transaction: int) -> Cursor: ...
+    def events_from(self) -> int: ...
+    def sizes(self) -> tuple[int, list[TableSize]]: ...
+    def retention(self) -> State: ...
+    def removals(self, after: int) -> list[Removal]: ...
     def events_since(self, transaction: int, limit: int) -> tuple[list[MissionEvent], int | None]: ...
     def events(self, mission_id: str, after: int, limit: int) -> list[MissionEvent]: ...
     def question(self, mission_id: str, question_id: str) -> Question | None: ...

@@ -46,6 +46,9 @@ class Node:
     duration: float | None
     own: Use
     total: Use = field(default_factory=Use)
+    removed: Use = field(default_factory=Use)
+    removed_missions: int = 0
+    """How many missions below it retention removed, and what they used: it is part of ``total``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def roll_up(nodes: Sequence[Node], limit: int = MAX_TREE_NODES, depth_limit: int
     known = {node.id: node for node in kept}
     for node in kept:
         node.total.add(node.own)
+        node.total.add(node.removed)
     for node in reversed(kept):
         if node.depth and node.parent_id in known:
             known[node.parent_id].total.add(node.total)

@@ -15,8 +15,10 @@ from mission_dashboard.metrics import Metrics, Point, Spent
 from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
 from mission_dashboard.records import LogLine, Span
+from mission_dashboard.retention import Keep, State
 from mission_dashboard.spend import Spend, SpendKey
-from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, Use
+from mission_dashboard.store import TableSize
+from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Node, Tree, Use
 
 OPTIONS = orjson.OPT_UTC_Z
 
@@ -193,15 +195,36 @@ def spans(values: Sequence[Span]) -> list[dict[str, Any]]:
 def tree(value: Tree) -> dict[str, Any]:
     """Return a mission and all below it."""
     return {
-        "nodes": [{**asdict(node), "own": _use(node.own), "total": _use(node.total)} for node in value.nodes],
+        "nodes": [_node(node) for node in value.nodes],
         "truncated": value.truncated,
         "node_limit": MAX_TREE_NODES,
         "depth_limit": MAX_TREE_DEPTH,
     }
 
 
+def _node(value: Node) -> dict[str, Any]:
+    uses = {"own": _use(value.own), "total": _use(value.total), "removed": _use(value.removed)}
+    return {**asdict(value), **uses}
+
+
 def _use(value: Use) -> dict[str, Any]:
     return {**asdict(value), "cost": float(value.cost)}
+
+
+def storage(total: int, tables: Sequence[TableSize], keep: Keep, state: State) -> dict[str, Any]:
+    """Return what the database takes, how long what is kept, and what retention did."""
+    return {
+        "database_bytes": total,
+        "tables": tables,
+        "retention": {
+            "days": keep.in_days(),
+            "seen_at": state.seen_at,
+            "hold_until": state.hold_until,
+            "began_at": state.began_at,
+            "ended_at": state.ended_at,
+            "removed": state.removed,
+        },
+    }
 
 
 def snapshot(value: Snapshot) -> dict[str, Any]:

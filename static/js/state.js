@@ -220,6 +220,16 @@ export function readMetrics(raw) {
   return raw;
 }
 
+/**
+ * How many missions a list would show, of one status or of all: the metrics count those too that retention removed.
+ * @param {Record<string, any>} metrics @param {string} [status] @returns {number | null}
+ */
+export function listedCount(metrics, status) {
+  const removed = metrics.removed_missions ?? {};
+  if (status) return metrics[`${status}_missions`] === undefined ? null : metrics[`${status}_missions`] - (removed[status] ?? 0);
+  return Object.values(removed).reduce((left, number) => left - number, metrics.total_missions);
+}
+
 /** @param {State} state @param {any} raw @returns {State} */
 export function takeMetrics(state, raw) {
   const metrics = readMetrics(raw);

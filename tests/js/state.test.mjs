@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nextSegment } from '../../static/js/list.js';
 import {
-  MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
+  MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, listedCount, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
   takeUpdates, toggleChecked,
 } from '../../static/js/state.js';
 import { HOME } from '../../static/js/url.js';
@@ -200,4 +200,14 @@ test('the same message twice is one message', () => {
   const state = addToast(addToast(initialState(), toast, 1), toast, 2);
 
   assert.deepEqual(state.toasts.map(({ id }) => id), [2]);
+});
+
+test('what retention removed counts in the metrics but on no tab of the list', () => {
+  const metrics = makeMetrics({ total_missions: 10, completed_missions: 7, running_missions: 3, removed_missions: { completed: 5, failed: 0, cancelled: 0 } });
+
+  assert.equal(listedCount(metrics), 5);
+  assert.equal(listedCount(metrics, ''), 5);
+  assert.equal(listedCount(metrics, 'completed'), 2);
+  assert.equal(listedCount(metrics, 'running'), 3);
+  assert.equal(listedCount(makeMetrics({ total_missions: 4 })), 4);
 });

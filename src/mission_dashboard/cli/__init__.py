@@ -39,6 +39,10 @@ COMMANDS: Mapping[str, str] = {
     "answer": "moves",
     "keys": "keys",
     "doctor": "doctor",
+    "backup": "keeping",
+    "restore": "keeping",
+    "retention": "keeping",
+    "storage": "keeping",
     "mcp": "serving",
     "reprice": "serving",
 }

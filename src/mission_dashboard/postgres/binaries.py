@@ -90,6 +90,12 @@ def _candidates() -> Iterator[tuple[Path, bool]]:
         yield Path(on_path).resolve().parent, False
 
 
+def candidates() -> Iterator[Path]:
+    """Where PostgreSQL's programs may be, those of the wheel first."""
+    for bin_dir, _ in _candidates():
+        yield bin_dir
+
+
 def _number_in(path: Path) -> float:
     digits = re.search(r"\d+(\.\d+)?", str(path))
     return float(digits.group()) if digits else 0.0

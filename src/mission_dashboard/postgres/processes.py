@@ -38,6 +38,11 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
+def client_environment(password: str | None) -> dict[str, str]:
+    """The environment of client programs: the caller's own, for its certificates and password files, in English."""
+    return {**os.environ, "LC_ALL": "C", **({} if password is None else {"PGPASSWORD": password})}
+
+
 def child_setup(account: Account | None, death_signal: signal.Signals) -> Callable[[], None]:
     """Return what a child runs before exec: become ``account``, and receive ``death_signal`` with our death.
 

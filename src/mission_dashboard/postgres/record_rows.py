@@ -42,7 +42,8 @@ def record_page(rows: Sequence[Row], build: Callable[[Row], Any], start: Place, 
 def node_of(row: Row) -> Node:
     """Build a node of a tree from the columns of tree_rows."""
     use = Use(row[12] or 0, row[13] or 0, row[14] or 0, row[15] or Use().cost)
-    values = [*row[:12], use]
+    removed = Use(int(row[17] or 0), int(row[18] or 0), int(row[19] or 0), row[20] or Use().cost)
+    values = [*row[:12], use, Use(), removed, row[16] or 0]
     return Node(*values)
 
 

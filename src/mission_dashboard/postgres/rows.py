@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from mission_dashboard.events import EventType, MissionEvent
-from mission_dashboard.metrics import Delta
+from mission_dashboard.metrics import Delta, Facet, Removal
 from mission_dashboard.missions import (
     Budget,
     BudgetState,
@@ -142,6 +142,12 @@ def _with_times(stored: dict[str, Any]) -> dict[str, Any]:
 def event_of(row: Row) -> MissionEvent:
     """Build an event from mission_id, version, type, at, changes, actor, address."""
     return MissionEvent(row[0], EventType(row[2]), row[3], row[1], row[4], row[5], row[6])
+
+
+def removal_of(row: Row) -> Removal:
+    """Build a removal from number, mission_ids, facets."""
+    facets = {Facet(**{name: facet[name] for name in Facet._fields}): facet["missions"] for facet in row[2]}
+    return Removal(row[0], row[1], facets)
 
 
 def created_row(mission: Mission) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
 from mission_dashboard.errors import StoreUnavailable, VersionConflict, WriteRefused
 from mission_dashboard.events import MissionEvent
-from mission_dashboard.metrics import Facet, Metrics, Point, Spent, Totals
+from mission_dashboard.metrics import Facet, Metrics, Point, Removal, Spent, Totals
 from mission_dashboard.missions import Mission, Question
 from mission_dashboard.otlp.known import Key, Known, Use
 from mission_dashboard.postgres.connections import (
@@ -32,6 +32,8 @@ from mission_dashboard.postgres.connections import (
 )
 from mission_dashboard.postgres.migrate import migrate
 from mission_dashboard.postgres.record_rows import kept_row, key_rows, line_of, node_of, record_page, span_of
+from mission_dashboard.postgres.retention import QUERIES as RETENTION_QUERIES
+from mission_dashboard.postgres.retention import state_of
 from mission_dashboard.postgres.rows import (
     COLUMNS,
     as_json,
@@ -42,13 +44,15 @@ from mission_dashboard.postgres.rows import (
     mission_of,
     moved_row,
     question_of,
+    removal_of,
     rewritten_row,
     touched_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
 from mission_dashboard.records import Place, RecordPage, parse_place
+from mission_dashboard.retention import State
 from mission_dashboard.spend import Spend, SpendKey
-from mission_dashboard.store import Batch, PoolState, Priceable, StoredKey
+from mission_dashboard.store import Batch, PoolState, Priceable, StoredKey, TableSize
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
 
 logger = logging.getLogger(__name__)
@@ -104,7 +108,7 @@ class PostgresStore:
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
-        self._sql = _read_queries(QUERIES)
+        self._sql = {**_read_queries(QUERIES), **_read_queries(RETENTION_QUERIES)}
         self._pool = Pool(dsn, POOL_SIZE)
         self._writer: Connection | None = None
         self._shard = 0
@@ -257,6 +261,22 @@ class PostgresStore:
         rows = self._fetch("events_since", transaction=transaction, limit=limit)
         return [event_of(row) for row in rows], (int(rows[0][-1]) if rows else None)
 
+    def events_from(self) -> int:
+        """Return the transaction from which on every event is there: retention removed some before."""
+        return int(self._fetch("events_from")[0][0])
+
+    def retention(self) -> State:
+        """Return what retention did so far."""
+        return state_of(self._fetch("retention_row")[0])
+
+    def sizes(self) -> tuple[int, list[TableSize]]:
+        """Return the bytes of the whole database, and what each of our tables takes, the largest first."""
+        return int(self._fetch("database_size")[0][0]), [TableSize(*row) for row in self._fetch("table_sizes")]
+
+    def removals(self, after: int) -> list[Removal]:
+        """Return what retention removed after a removal, in order, perhaps not yet all."""
+        return [removal_of(row) for row in self._fetch("removal_rows", after=after)]
+
     def events(self, mission_id: str, after: int, limit: int) -> list[MissionEvent]:
         """Return one mission's history after a version."""
         return [event_of(row) for row in self._fetch("event_rows", mission_id=mission_id, after=after, limit=limit)]
@@ -326,9 +346,14 @@ class PostgresStore:
     def totals(self) -> Totals:
         """Return the totals over all missions."""
         totals = Totals()
-        for *facet, count in self._fetch("facet_rows"):
-            totals.facets[Facet(*facet)] = count
-            totals.by_status[facet[0]] += count
+        for kind, *facet, count in self._fetch("facet_rows"):
+            if kind == "last removal":
+                totals.last_removal = count
+            elif kind == "removed":
+                totals.removed[facet[0]] = count
+            else:
+                totals.facets[Facet(*facet)] = count
+                totals.by_status[facet[0]] += count
         totals.tokens, totals.cost, totals.duration, totals.ran = self._fetch("total_row")[0]
         for day, agent_type, tokens, cost in self._fetch("day_rows"):
             totals.days[day, agent_type] = Spent(int(tokens), cost)

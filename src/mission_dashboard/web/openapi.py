@@ -192,6 +192,13 @@ SPEND: Schema = {
     "cost_reported": {"type": "number"},
     "cost_computed": {"type": "number"},
 }
+REMOVED = ("completed", "failed", "cancelled")
+DAYS = _nullable("number", "null: for ever")
+TABLE_SIZE: Schema = {
+    "name": {"type": "string"},
+    **{name: {**COUNT, "description": "PostgreSQL's estimate"} for name in ("rows", "dead_rows")},
+    **dict.fromkeys(("table_bytes", "index_bytes"), COUNT),
+}
 METRICS: Schema = {
     "total_missions": COUNT,
     "completed_missions": COUNT,
@@ -205,6 +212,12 @@ METRICS: Schema = {
     "cancelled_missions": COUNT,
     "finished_success_rate": {"type": "number", "description": "completed / (completed + failed) x 100"},
     "error_rate": {"type": "number", "description": "failed / total x 100"},
+    "removed_missions": {
+        "type": "object",
+        "properties": dict.fromkeys(REMOVED, COUNT),
+        "required": list(REMOVED),
+        "description": "how many of the finished ones retention has removed: counted here, and in no list",
+    },
     "duration_p50": _nullable("number", "median run time of the last hour, seconds"),
     "duration_p95": _nullable("number", "95th percentile of the last hour, seconds"),
 }
@@ -275,7 +288,9 @@ NODE: Schema = {
     "completed_at": _nullable("string", format="date-time"),
     "duration": _nullable("number", "seconds"),
     "own": {**_ref("Use"), "description": "what it used itself"},
-    "total": {**_ref("Use"), "description": "own, and the totals of its parts"},
+    "total": {**_ref("Use"), "description": "own, removed, and the totals of its parts"},
+    "removed": {**_ref("Use"), "description": "what the missions below it used that retention has removed"},
+    "removed_missions": {**COUNT, "description": "how many those are"},
 }
 USE: Schema = {**dict.fromkeys(("tokens", "input_tokens", "output_tokens"), COUNT), "cost": {"type": "number"}}
 
@@ -468,6 +483,28 @@ SCHEMAS: Schema = {
             "timestamp": TIME,
         }
     ),
+    "Storage": _object(
+        {
+            "database_bytes": COUNT,
+            "tables": {"type": "array", "items": _object(TABLE_SIZE), "description": "the largest first"},
+            "retention": _object(
+                {
+                    "days": _object(
+                        {
+                            "missions": _object(dict.fromkeys(REMOVED, DAYS)),
+                            **dict.fromkeys(("events", "logs", "spans"), DAYS),
+                        }
+                    ),
+                    "seen_at": _nullable("string", "when it last looked", format="date-time"),
+                    "hold_until": _nullable("string", "until when it deletes nothing", format="date-time"),
+                    "began_at": _nullable("string", "when it last began to delete", format="date-time"),
+                    "ended_at": _nullable("string", "when it was done; null: it is deleting", format="date-time"),
+                    "removed": _object(dict.fromkeys(("missions", "events", "logs", "spans"), COUNT)),
+                }
+            ),
+            "timestamp": TIME,
+        }
+    ),
     "Health": {
         "type": "object",
         "properties": {"status": {"type": "string"}, "timestamp": TIME},
@@ -647,6 +684,7 @@ ENDPOINTS = (
         errors=(422, 429, 503),
     ),
     Endpoint("GET", "/api/system", "How this server process does", "System", errors=(422, 429)),
+    Endpoint("GET", "/api/system/storage", "What the database takes", "Storage", errors=(422, 429, 503)),
     Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
     Endpoint("GET", "/api/health/live", "Whether the process lives", "Health"),
     Endpoint("GET", "/api/health/ready", "Whether it takes writes", "Health", errors=(503,)),

@@ -2,6 +2,7 @@
 import { html } from '../html.js';
 import { clearFilters, copy } from '../actions.js';
 import { tryAgain } from '../feed.js';
+import { listedCount } from '../state.js';
 import { connection, loaded, metrics, route, state } from '../store.js';
 import { dialog } from '../ui.js';
 import { isFiltered } from '../url.js';
@@ -19,7 +20,7 @@ export function ListState() {
   if (order.length > 0) return feed.loading ? html`<p class="list-note">Loading more…</p>` : null;
   if (!loaded.value) return connection.value.phase === 'offline' ? html`<${Unreachable} />` : html`<${Loading} />`;
   if (isFiltered(route.value)) return feed.loading ? html`<p class="list-note">Searching…</p>` : html`<${NoMatch} />`;
-  return (metrics.value?.total_missions ?? 0) > 0 ? html`<${Loading} />` : html`<${FirstRun} />`;
+  return metrics.value && (listedCount(metrics.value) ?? 0) > 0 ? html`<${Loading} />` : html`<${FirstRun} />`;
 }
 
 function Loading() {

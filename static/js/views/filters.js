@@ -3,6 +3,7 @@ import { html, useState } from '../html.js';
 import { clearFilters, go, toggleFacet } from '../actions.js';
 import { capital, count, moment, words } from '../format.js';
 import { PRIORITIES } from '../missions.js';
+import { listedCount } from '../state.js';
 import { counts, metrics, now, route } from '../store.js';
 import { SINCE, VIEWS, hasOwnFilters, isFiltered, listKey } from '../url.js';
 import { Icon } from './icons.js';
@@ -53,7 +54,7 @@ function StatusTabs() {
 function statusCount(name) {
   const numbers = metrics.value;
   const here = route.value;
-  if (!isFiltered({ ...here, status: [] })) return numbers ? (name ? numbers[`${name}_missions`] ?? null : numbers.total_missions) : null;
+  if (!isFiltered({ ...here, status: [] })) return numbers && listedCount(numbers, name);
   const known = counts.value;
   if (!known || known.key !== listKey({ ...here, sort: '' })) return null;
   if (hasOwnFilters(here)) {

@@ -372,9 +372,15 @@ FROM mission_dashboard_database;
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 
 -- name: stored_horizon
--- The newest transaction that events name, next to the newest one the server knows.
+-- The newest transaction that anything stored names, next to the newest one the server knows.
 SELECT
-    (SELECT max(committed_in) FROM mission_events)::text::bigint,
+    greatest(
+        (SELECT committed_in FROM mission_events ORDER BY committed_in DESC LIMIT 1)::text::bigint,
+        (SELECT committed_in FROM mission_logs ORDER BY committed_in DESC LIMIT 1)::text::bigint,
+        (SELECT committed_in FROM mission_spans ORDER BY committed_in DESC LIMIT 1)::text::bigint,
+        (SELECT max(before) - 1 FROM mission_retention_marks),
+        (SELECT nullif(events_from, 0) - 1 FROM mission_retention)
+    ),
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
 
 -- name: forget_transactions!
@@ -386,6 +392,13 @@ WITH logs AS (
 spans AS (
     UPDATE mission_spans
     SET committed_in = '0'
+),
+marks AS (
+    DELETE FROM mission_retention_marks
+),
+retention AS (
+    UPDATE mission_retention
+    SET events_from = 0
 )
 UPDATE mission_events
 SET committed_in = '0';
@@ -406,11 +419,31 @@ ORDER BY committed_in, mission_id, version
 LIMIT :limit;
 
 -- name: facet_rows
--- How many missions there are of each combination.
-SELECT status, priority, type, agent_type, model_used, sum(missions)::bigint
+-- How many missions there are of each combination; how many of each status were removed, and with which removal this
+-- view ends: together, because what is removed moves from the one to the other.
+SELECT 'kept', status, priority, type, agent_type, model_used, sum(missions)::bigint
 FROM mission_facets
 GROUP BY status, priority, type, agent_type, model_used
-HAVING sum(missions) <> 0;
+HAVING sum(missions) <> 0
+UNION ALL
+SELECT 'removed', status, '', '', '', '', missions
+FROM mission_removed
+UNION ALL
+SELECT 'last removal', '', '', '', '', '', removals
+FROM mission_retention;
+
+-- name: removal_rows
+-- What was removed after a removal.
+SELECT number, mission_ids, facets
+FROM mission_removals
+WHERE number > :after
+ORDER BY number
+LIMIT 100;
+
+-- name: events_from
+-- From which transaction on every event is there.
+SELECT events_from
+FROM mission_retention;
 
 -- name: total_row
 -- The sums over all missions.
@@ -570,9 +603,11 @@ WITH RECURSIVE below AS (
 )
 SELECT
     m.id, m.parent_id, b.depth, m.title, m.status, m.agent_type, m.model_used, m.progress, m.created_at, m.started_at,
-    m.completed_at, m.duration, m.tokens_used, m.input_tokens, m.output_tokens, m.cost_estimate::text::numeric
+    m.completed_at, m.duration, m.tokens_used, m.input_tokens, m.output_tokens, m.cost_estimate::text::numeric,
+    r.missions, r.tokens, r.input_tokens, r.output_tokens, r.cost
 FROM (SELECT id, depth FROM below LIMIT :limit) AS b
 JOIN missions AS m ON m.id = b.id
+LEFT JOIN mission_remains AS r ON r.mission_id = b.id
 ORDER BY b.depth, m.created_at, m.id;
 
 -- name: known_span_rows
@@ -619,6 +654,16 @@ SELECT
 FROM mission_spans
 WHERE mission_id = ANY(:mission_ids)
     AND (usage IS NOT NULL OR cost IS NOT NULL)
+    -- Where retention may have deleted spans, the sum of those left is not what the mission used.
+    AND NOT EXISTS (
+        SELECT 1
+        FROM missions AS m
+        CROSS JOIN mission_retention AS r
+        WHERE m.id = mission_spans.mission_id
+            AND m.status IN ('completed', 'failed', 'cancelled')
+            AND m.created_at < r.spans_until
+            AND m.updated_at < r.spans_at
+    )
 GROUP BY mission_id, model
 ORDER BY mission_id, model;
 
