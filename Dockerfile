@@ -1,6 +1,6 @@
 # Mission Dashboard with its embedded PostgreSQL. Build: docker build -t mission-dashboard .
-# Run:  docker run --init -p 5002:5002 -v mission-dashboard:/data mission-dashboard
-# Set POSTGRES_DSN to use a PostgreSQL server of your own instead of the embedded one.
+# Run:  docker run -p 5002:5002 -v mission-dashboard:/data mission-dashboard
+# Its first lines say with which key to log in. Set POSTGRES_DSN to use a PostgreSQL server of your own instead of the embedded one.
 FROM python:3.13-slim
 
 ENV PYTHONUNBUFFERED=1 \
@@ -11,6 +11,13 @@ ENV PYTHONUNBUFFERED=1 \
     MISSION_DASHBOARD_PORT=5002 \
     MISSION_DASHBOARD_DATA_DIR=/data \
     MISSION_DASHBOARD_LOG_DIR=/data/logs
+
+# tini is process 1: it passes signals on and reaps what a killed PostgreSQL leaves behind, also without --init.
+# Not pinned: a rebuild shall bring Debian's security fixes.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/*
 
 # A user of its own, with a fixed number so that a volume keeps its owner from image to image.
 RUN groupadd --gid 10001 mission-dashboard \
@@ -28,7 +35,7 @@ COPY static/ static/
 COPY templates/ templates/
 RUN python -m compileall -q src
 
-USER mission-dashboard
+USER 10001:10001
 VOLUME /data
 EXPOSE 5002
 
@@ -36,6 +43,7 @@ EXPOSE 5002
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ['MISSION_DASHBOARD_PORT'] + '/api/health/live', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ['MISSION_DASHBOARD_PORT'] + '/livez', timeout=2)"]
 
+ENTRYPOINT ["tini", "--"]
 CMD ["python", "src/mission_dashboard/mission_dashboard.py"]

