@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument(
         "--rates", type=int, nargs="*", default=[300, 0], help="writes a second; 0: as many as possible"
     )
+    parser.add_argument("--pause", type=float, default=10.0, help="seconds without load after a round while they go")
     chosen = parser.parse_args()
     found: dict[str, dict[int, list[dict[str, float]]]] = {
         when: {rate: [] for rate in chosen.rates} for when in ("before", "while", "after")
@@ -88,6 +89,8 @@ def main() -> None:
                     if now == state:  # a round in which it changed says nothing
                         found[state][rate].append(figures)
                     print(state, rate, figures, row[2], flush=True)
+                if state == "while":
+                    time.sleep(chosen.pause)  # or a million would take an hour: retention makes way for writers
             removed = run(dsn, "SELECT missions, events, logs, spans, ended_at - began_at FROM mission_retention")
             left = dashboard_server.get("/api/metrics")["metrics"]
             result = {

@@ -94,12 +94,10 @@ def everything(server: Dashboard) -> dict[str, Any]:
     return dict(json.loads(json.dumps({"all": answers}), object_hook=_without_moments))
 
 
-MOMENTARY = ("timestamp", "cursor", "duration_p50", "duration_p95")
-"""When it was asked, and what is measured only every five seconds."""
-
-
 def _without_moments(part: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name not in MOMENTARY}
+    """Leave out what is of the moment: times of answers, cursors, and percentiles, measured every five seconds."""
+    of_the_moment = ("timestamp", "cursor", "duration_p50", "duration_p95")
+    return {name: value for name, value in part.items() if name not in of_the_moment}
 
 
 def make_missions(server: Dashboard) -> None:

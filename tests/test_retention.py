@@ -531,16 +531,16 @@ def test_retention_rests_longer_while_writers_wait_and_takes_less_when_steps_are
     busy = False
     pace = Pace(rests.append, lambda: busy)
 
-    pace.step(0.025)
+    pace.step(Pace.STEP_S)
     same = pace.size
     busy = True
-    pace.step(0.025)
-    pace.step(0.25)
+    pace.step(Pace.STEP_S)
+    pace.step(Pace.STEP_S * 10)
     smaller = pace.size
     for _ in range(20):
-        pace.step(0.0001)
+        pace.step(Pace.STEP_S / 100)
 
-    assert rests[1] > rests[0] > 0.025
+    assert rests[1] > rests[0] > Pace.STEP_S
     assert same == 100
     assert smaller < 50
     assert pace.size == Pace.MOST

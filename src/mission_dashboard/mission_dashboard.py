@@ -111,8 +111,13 @@ def _retention(dsn: str, settings: Settings, tracker: MissionTracker) -> Retenti
     from mission_dashboard.postgres.retention import PostgresRemover
     from mission_dashboard.retention import Retention
 
+    known = 0
+
     def is_busy() -> bool:
-        return tracker.queue_state().depth > 0
+        """Whether something was written since this was asked last, or waits to be."""
+        nonlocal known
+        before, known = known, tracker.batches
+        return known != before or tracker.queue_state().depth > 0
 
     keep = keep_of(settings)
     return Retention(PostgresRemover(dsn), keep, lambda: tracker.now, is_busy, tracker.forget_removed)

@@ -114,6 +114,7 @@ class MissionTracker:
         self._cache = MissionCache()
         self._totals = Totals()
         self._horizon = 0
+        self._batches = 0
         self._percentiles: tuple[float, float] | None = None
         self._changes = Publisher()
         self._states = Publisher()
@@ -478,6 +479,11 @@ class MissionTracker:
         """The version of the PostgreSQL server."""
         return self._store.server_version
 
+    @property
+    def batches(self) -> int:
+        """How many batches of changes this process has committed."""
+        return self._batches
+
     def queue_state(self) -> QueueState:
         """Return how long the writer's queue is."""
         return self._writer.state()
@@ -551,6 +557,7 @@ class MissionTracker:
             for mission in (*stage.staged.values(), *stage.touched.values()):
                 self._cache.put(mission)
             self._totals.add(stage.delta)
+            self._batches += 1
             self._horizon = max(self._horizon, horizon)
 
     def _tell(self, stage: Stage, pendings: Sequence[Pending], answers: Sequence[Sequence[Answer]]) -> None:

@@ -164,9 +164,9 @@ class Pace:
     A step shall take `STEP_S`; after it retention rests some times as long, longer while writers wait.
     """
 
-    STEP_S = 0.025
-    LEAST, MOST = 20, 2_000
-    REST, REST_WHILE_BUSY = 3.0, 8.0
+    STEP_S = 0.008
+    LEAST, MOST = 10, 2_000
+    REST, REST_WHILE_BUSY = 4.0, 10.0
     LONGEST_REST_S = 2.0
 
     def __init__(self, rest: Callable[[float], object], is_busy: Callable[[], bool]) -> None:

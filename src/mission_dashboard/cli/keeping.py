@@ -6,6 +6,7 @@ They speak to the database of the settings itself, whether a dashboard runs or n
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -48,6 +49,8 @@ def _settings(data_dir: str | None, dsn: str | None) -> Settings:
     from mission_dashboard.config import load_settings
 
     concurrency.prepare("threading")
+    # What they would log, the commands say.
+    logging.getLogger("mission_dashboard").setLevel(logging.ERROR)
     return load_settings(environment.server_settings())
 
 

@@ -23,7 +23,9 @@ from mission_dashboard.retention import EPOCH, FINAL, Due, Keep, Removed, State
 
 QUERIES = Path(__file__).parent / "sql" / "retention.sql"
 # What a crash undoes is simply removed again, so nobody waits for the disk. And no step may wait for a lock.
-OPTIONS = "-c synchronous_commit=off -c enable_seqscan=off -c lock_timeout=500"
+OPTIONS = "-c synchronous_commit=off -c enable_seqscan=off -c lock_timeout=500 -c plan_cache_mode=force_generic_plan"
+# Planning these takes as long as removing 50 missions, so it is done once.
+PREPARED = {"thin_records": {"ids": "text[]", "limit": "bigint"}, "remove_missions": {"ids": "text[]"}}
 LOCKED = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
 
 
@@ -40,12 +42,17 @@ class PostgresRemover:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._sql = read_queries()
+        self._prepare = {name: _prepared(name, self._sql[name]) for name in PREPARED}
+        self._sql |= {name: _execute(name) for name in PREPARED}
         self._connection: Connection | None = None
 
     def open(self) -> bool:
         """Connect; false where another process removes just now. Raises `StoreUnavailable`."""
         self._connection = connect(self._dsn, "mission-dashboard retention", OPTIONS)
         self._connection.timeout_s = SLOW_STATEMENT_TIMEOUT_S
+        with _lost_means_unavailable():
+            for statement in self._prepare.values():
+                fetch(self._connection, statement)
         return bool(self._fetch("claim_retention")[0][0])
 
     def close(self) -> None:
@@ -125,6 +132,15 @@ class PostgresRemover:
     def note_spans(self, until: datetime, at: datetime) -> None:
         """Remember that missions created before a moment may lose spans."""
         self._fetch("note_spans", until=until, at=at)
+
+
+def _prepared(name: str, sql: str) -> str:
+    numbered = {parameter: f"${number}" for number, parameter in enumerate(PREPARED[name], 1)}
+    return f"PREPARE {name} ({', '.join(PREPARED[name].values())}) AS {sql % numbered}"
+
+
+def _execute(name: str) -> str:
+    return f"EXECUTE {name} ({', '.join(f'%({parameter})s' for parameter in PREPARED[name])})"
 
 
 def state_of(row: Sequence[Any]) -> State:
