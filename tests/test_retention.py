@@ -14,6 +14,7 @@ from flask import Flask
 from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
 from mission_dashboard.errors import MissionNotFound
+from mission_dashboard.keep import Keep
 from mission_dashboard.mission_dashboard import Application, create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission
@@ -21,7 +22,7 @@ from mission_dashboard.postgres.retention import PostgresRemover, count_due
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.recording import AddLines, PutSpans
 from mission_dashboard.records import LogsSaid, SpansSaid
-from mission_dashboard.retention import HOLD, Keep, Pace, Removed, Retention, State, next_hold
+from mission_dashboard.retention import HOLD, Pace, Removed, Retention, State, next_hold
 
 MakeTracker = Callable[..., MissionTracker]
 DAY = 86_400.0

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from mission_dashboard.control import Rules
+    from mission_dashboard.keep import Keep
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
-    from mission_dashboard.retention import Keep, Retention
+    from mission_dashboard.retention import Retention
     from mission_dashboard.web.live import Live
 
 PACKAGE = Path(__file__).resolve().parent
@@ -96,7 +97,7 @@ def _rules(settings: Settings) -> Rules:
 
 def keep_of(settings: Settings) -> Keep:
     """Return how long what is kept."""
-    from mission_dashboard.retention import Keep
+    from mission_dashboard.keep import Keep
 
     return Keep(settings.keep_missions, settings.keep_events, settings.keep_logs, settings.keep_spans)
 
