@@ -106,7 +106,7 @@ class Pace:
     """
 
     STEP_S = 0.008
-    LEAST, MOST = 10, 2_000
+    LEAST, MOST = 50, 2_000
     REST, REST_WHILE_BUSY = 4.0, 10.0
     LONGEST_REST_S = 2.0
 
