@@ -1,19 +1,23 @@
 """What writers notice while retention removes a million old missions: ``python -m benchmarks.retention``.
 
-The load is driven before, while and after the missions go; the figures are latencies of writes, in milliseconds.
+Latencies of writes are in milliseconds, of rounds without and with retention at work in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg2
 
-from benchmarks.processes import dashboard, database, drive, seed
+from benchmarks.processes import ROOT, dashboard, database, drive, running, seed
 
 AGE = """
 UPDATE missions
@@ -28,6 +32,8 @@ SELECT id, gen_random_uuid(), updated_at, 'info', 'a line of a log as long as mo
 FROM missions;
 UPDATE mission_retention SET seen_at = now();
 """
+
+STARTED_S = 2.0
 
 
 def run(dsn: str, sql: str) -> Any:
@@ -50,64 +56,90 @@ def measure(port: int, seconds: float, rate: int) -> dict[str, float]:
 
 def middle(rounds: list[dict[str, float]]) -> dict[str, float]:
     """Return the median of each figure."""
-    return {name: round(statistics.median(one[name] for one in rounds), 2) for name in rounds[0]} if rounds else {}
+    return {name: round(statistics.median(one[name] for one in rounds), 2) for name in rounds[0]}
+
+
+@contextmanager
+def removing(dsn: str, is_busy: bool) -> Iterator[None]:
+    """Let retention remove meanwhile, in a process of its own; it goes on where it was the next time."""
+    code = (
+        "import sys; from mission_dashboard import concurrency; concurrency.prepare('threading')\n"
+        "from datetime import datetime, timedelta, timezone; from mission_dashboard.keep import Keep\n"
+        "from mission_dashboard.postgres.retention import PostgresRemover; from mission_dashboard.retention import *\n"
+        "days = dict.fromkeys(('completed', 'failed', 'cancelled'), timedelta(days=90))\n"
+        f"Retention(PostgresRemover({dsn!r}), Keep(days), lambda: datetime.now(timezone.utc), lambda: {is_busy})"
+        ".look(hold=False)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with running([sys.executable, "-c", code], env=environment):
+        yield
 
 
 def main() -> None:
     """Measure, and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--missions", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--rates", type=int, nargs="*", default=[300, 0], help="writes a second; 0: as many as possible"
     )
-    parser.add_argument("--pause", type=float, default=10.0, help="seconds without load after a round while they go")
+    parser.add_argument("--dsn", help="a database that is prepared already")
     chosen = parser.parse_args()
-    found: dict[str, dict[int, list[dict[str, float]]]] = {
-        when: {rate: [] for rate in chosen.rates} for when in ("before", "while", "after")
+    # Here the server itself removes nothing: it could not be told to stop for a round.
+    os.environ.update({f"MISSION_DASHBOARD_KEEP_{what}": "off" for what in ("MISSIONS", "EVENTS", "LOGS", "SPANS")})
+    with ExitStack() as stack:
+        if chosen.dsn:
+            dsn = chosen.dsn
+        else:
+            dsn = seed(stack.enter_context(database()), "retained", chosen.missions)
+            run(dsn, AGE)
+            run(dsn, "VACUUM ANALYZE")
+        server = stack.enter_context(dashboard("eventlet", dsn))
+        total = server.get("/api/metrics")["metrics"]
+        found: dict[str, Any] = {
+            f"{rate or 'most'} writes/s": measure_in_turns(server.port, dsn, chosen, rate) for rate in chosen.rates
+        }
+        began = time.monotonic()
+        before = count(dsn)
+        with removing(dsn, is_busy=False):
+            while not run(dsn, "SELECT ended_at FROM mission_retention")[0]:
+                time.sleep(0.2)
+        found["the rest, nobody writing"] = f"{count(dsn) - before} in {time.monotonic() - began:.0f} s"
+        found["removed in all"] = count(dsn)
+        time.sleep(2)
+        left = server.get("/api/metrics")["metrics"]
+        found["all sums at least as before"] = all(
+            left[name] >= total[name] for name in ("total_missions", "completed_missions", "total_tokens", "total_cost")
+        )
+        found["server memory, MB"] = round(server.memory_mb(), 1)
+        print(json.dumps(found, indent=2))
+
+
+def measure_in_turns(port: int, dsn: str, chosen: argparse.Namespace, rate: int) -> dict[str, Any]:
+    """Drive writes in pairs of rounds, without and with retention at work: what else runs here troubles both."""
+    without, beside = [], []
+    removed = 0
+    for number in range(chosen.rounds):
+        without.append(measure(port, chosen.seconds, rate))
+        with removing(dsn, is_busy=True):
+            time.sleep(STARTED_S)
+            before = count(dsn)
+            beside.append(measure(port, chosen.seconds, rate))
+            removed += count(dsn) - before
+        print(number, rate, without[-1], beside[-1], count(dsn), file=sys.stderr, flush=True)
+    ratios = [one["p99_ms"] / other["p99_ms"] for one, other in zip(beside, without, strict=True)]
+    return {
+        "without": middle(without),
+        "while missions go": middle(beside),
+        "p99, median of the pairs' ratios": round(statistics.median(ratios), 2),
+        "removed a second": round(removed / chosen.seconds / chosen.rounds),
     }
-    with database() as server:
-        dsn = seed(server, "retained", chosen.missions)
-        run(dsn, AGE)
-        run(dsn, "VACUUM ANALYZE")
-        run(dsn, "CHECKPOINT")
-        with dashboard("eventlet", dsn) as dashboard_server:
-            total = dashboard_server.get("/api/metrics")["metrics"]
-            state = "before"
-            began = 0.0
-            while len(found["after"][chosen.rates[-1]]) < 3:
-                for rate in chosen.rates:
-                    row = run(dsn, "SELECT began_at, ended_at, missions FROM mission_retention")
-                    state = "before" if not row[0] else "after" if row[1] else "while"
-                    if state == "while" and not began:
-                        began = time.monotonic()
-                    figures = measure(dashboard_server.port, chosen.seconds, rate)
-                    row = run(dsn, "SELECT began_at, ended_at, missions FROM mission_retention")
-                    now = "before" if not row[0] else "after" if row[1] else "while"
-                    if state == "while" and now == "after":
-                        print(f"done after {time.monotonic() - began:.0f} s", flush=True)
-                    if now == state:  # a round in which it changed says nothing
-                        found[state][rate].append(figures)
-                    print(state, rate, figures, row[2], flush=True)
-                if state == "while":
-                    time.sleep(chosen.pause)  # or a million would take an hour: retention makes way for writers
-            removed = run(dsn, "SELECT missions, events, logs, spans, ended_at - began_at FROM mission_retention")
-            left = dashboard_server.get("/api/metrics")["metrics"]
-            result = {
-                "removed": list(map(str, removed)),
-                "kept_total": left["total_missions"] >= total["total_missions"],
-                "memory_mb": round(dashboard_server.memory_mb(), 1),
-                **{
-                    f"{rate or 'most'} writes/s": {
-                        **{when: middle(found[when][rate]) for when in found},
-                        "p99 while / before": round(
-                            middle(found["while"][rate])["p99_ms"] / middle(found["before"][rate])["p99_ms"], 2
-                        ),
-                    }
-                    for rate in chosen.rates
-                },
-            }
-            print(json.dumps(result, indent=2))
+
+
+def count(dsn: str) -> int:
+    """Return how many missions were removed so far."""
+    return int(run(dsn, "SELECT missions FROM mission_retention")[0])
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ DOMAIN = (
     "records",
     "recording",
     "tree",
+    "keep",
+    "retention",
     "otlp/known",
     "otlp/names",
     "otlp/decode",

@@ -14,14 +14,15 @@ from flask import Flask
 from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
 from mission_dashboard.errors import MissionNotFound
-from mission_dashboard.mission_dashboard import create_app
+from mission_dashboard.keep import Keep
+from mission_dashboard.mission_dashboard import Application, create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission
 from mission_dashboard.postgres.retention import PostgresRemover, count_due
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.recording import AddLines, PutSpans
 from mission_dashboard.records import LogsSaid, SpansSaid
-from mission_dashboard.retention import HOLD, Keep, Pace, Removed, Retention, State, next_hold
+from mission_dashboard.retention import HOLD, Pace, Removed, Retention, State, next_hold
 
 MakeTracker = Callable[..., MissionTracker]
 DAY = 86_400.0
@@ -331,6 +332,47 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("it does not come true")
+
+
+def test_a_dashboard_removes_by_itself_and_its_viewers_lists_and_metrics_agree(
+    make_tracker: MakeTracker, settings: Settings, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = make_tracker()
+    missions = [finish(tracker) for _ in range(3)]
+    running = tracker.create(title="Stays")
+    run_sql(dsn, "UPDATE missions SET completed_at = completed_at - interval '91 days' WHERE completed_at IS NOT NULL")
+    run_sql(dsn, "UPDATE mission_retention SET seen_at = now()")
+    monkeypatch.setattr("mission_dashboard.retention.FIRST_PASS_AFTER_S", 0.05)
+    application = Application(replace(settings, postgres_dsn=dsn))
+    application.open()
+    try:
+        assert application.app is not None
+        client = application.app.test_client()
+        wait_for(lambda: client.get("/api/missions").get_json()["total"] == 1)
+
+        assert [row["id"] for row in client.get("/api/missions").get_json()["missions"]] == [running.id]
+        assert client.get(f"/api/missions/{missions[0].id}").status_code == 404
+        metrics = client.get("/api/metrics").get_json()["metrics"]
+        assert (metrics["total_missions"], metrics["completed_missions"], metrics["total_tokens"]) == (4, 3, 180)
+        assert metrics["removed_missions"] == {"completed": 3, "failed": 0, "cancelled": 0}
+        removed = client.get("/api/system/storage").get_json()["retention"]["removed"]
+        assert removed == {"missions": 3, "events": 12, "logs": 3, "spans": 3}
+    finally:
+        application.close()
+
+
+def test_a_dashboard_that_shall_keep_everything_starts_no_retention(
+    settings: Settings, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mission_dashboard.retention.FIRST_PASS_AFTER_S", 0.0)
+    for_ever = dict.fromkeys(settings.keep_missions)
+    nothing: dict[str, Any] = {"keep_missions": for_ever, "keep_events": None, "keep_logs": None, "keep_spans": None}
+    application = Application(replace(settings, postgres_dsn=dsn, **nothing))
+    application.open()
+    application.close()
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "retention"]
+    assert run_sql(dsn, "SELECT seen_at FROM mission_retention") == [(None,)]
 
 
 def test_only_one_process_removes_at_a_time(dsn: str, clock: FrozenClock, tracker: MissionTracker) -> None:

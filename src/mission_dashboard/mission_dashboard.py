@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from mission_dashboard.alerts.engine import Alerts
     from mission_dashboard.control import Rules
+    from mission_dashboard.keep import Keep
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
-    from mission_dashboard.retention import Keep, Retention
+    from mission_dashboard.retention import Retention
     from mission_dashboard.web.guard import Guard
     from mission_dashboard.web.live import Live
 
@@ -109,7 +110,7 @@ def _rules(settings: Settings) -> Rules:
 
 def keep_of(settings: Settings) -> Keep:
     """Return how long what is kept."""
-    from mission_dashboard.retention import Keep
+    from mission_dashboard.keep import Keep
 
     return Keep(settings.keep_missions, settings.keep_events, settings.keep_logs, settings.keep_spans)
 

@@ -35,6 +35,7 @@ from mission_dashboard.errors import (
     WriteRefused,
 )
 from mission_dashboard.events import Change, MissionEvent
+from mission_dashboard.keep import Keep
 from mission_dashboard.metrics import Facet, Metrics, Point, Spent, Totals
 from mission_dashboard.missions import Control, Mission, Move, Question
 from mission_dashboard.prices import PriceBook
@@ -50,7 +51,6 @@ from mission_dashboard.reports import (
     StartReport,
     understand,
 )
-from mission_dashboard.retention import Keep
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import Priceable, Store

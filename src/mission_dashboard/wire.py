@@ -11,11 +11,12 @@ import orjson
 
 from mission_dashboard.control import DayBudget, Directive
 from mission_dashboard.events import Change, MissionEvent
+from mission_dashboard.keep import Keep
 from mission_dashboard.metrics import Metrics, Point, Spent
 from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
 from mission_dashboard.records import LogLine, Span
-from mission_dashboard.retention import Keep, State
+from mission_dashboard.retention import State
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.store import TableSize
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Node, Tree, Use

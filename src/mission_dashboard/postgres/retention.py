@@ -12,6 +12,7 @@ import aiosql
 import psycopg2
 
 from mission_dashboard.errors import StoreUnavailable
+from mission_dashboard.keep import EPOCH, FINAL, Keep
 from mission_dashboard.postgres.connections import (
     LOST,
     SLOW_STATEMENT_TIMEOUT_S,
@@ -19,7 +20,7 @@ from mission_dashboard.postgres.connections import (
     connect,
     fetch,
 )
-from mission_dashboard.retention import EPOCH, FINAL, Due, Keep, Removed, State
+from mission_dashboard.retention import Due, Removed, State
 
 QUERIES = Path(__file__).parent / "sql" / "retention.sql"
 # What a crash undoes is simply removed again, so nobody waits for the disk. And no step may wait for a lock.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from flask import Blueprint, Response
 
 from mission_dashboard import wire
+from mission_dashboard.keep import Keep
 from mission_dashboard.mission_tracker import MissionTracker
-from mission_dashboard.retention import Keep
 from mission_dashboard.web import inputs
 from mission_dashboard.web.answers import answer
 
