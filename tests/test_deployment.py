@@ -6,10 +6,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import textwrap
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -107,37 +110,95 @@ def test_the_command_of_a_clone_runs_anywhere_and_says_what_it_wants_without_an_
 # nginx.
 
 
-@pytest.fixture
-def behind_nginx(data_dir: Path, dsn: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A dashboard behind a real nginx with the configuration that is shipped: its address, and a key."""
-    nginx = tool("nginx", "nginx-light")
-    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1").start()
-    port = free_port()
+def shipped_site(port: int, dashboard: Dashboard) -> str:
+    """Return the site that is shipped, listening at ``port`` for a dashboard on this machine."""
     shipped = (DEPLOY / "nginx/mission-dashboard.conf").read_text()
-    site = shipped.replace("dashboard:5002", f"127.0.0.1:{dashboard.port}").replace("listen 80;", f"listen {port};")
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = tmp_path / "nginx.conf"
+    return shipped.replace("dashboard:5002", f"127.0.0.1:{dashboard.port}").replace("listen 80;", f"listen {port};")
+
+
+@contextmanager
+def nginx_with(site: str, folder: Path, port: int) -> Iterator[None]:
+    """Run a real nginx with a site."""
+    nginx = tool("nginx", "nginx-light")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    configuration = folder / "nginx.conf"
     configuration.write_text(
-        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; daemon off; events {{}}\n"
+        f"pid {folder}/pid; error_log {folder}/error.log; daemon off; events {{}}\n"
         f"http {{ access_log off; {temporary}\n{site}\n}}"
     )
-    run(nginx, "-t", "-c", str(configuration), "-p", str(tmp_path))
-    proxy = subprocess.Popen([nginx, "-c", str(configuration), "-p", str(tmp_path)], stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
+    run(nginx, "-t", "-c", str(configuration), "-p", str(folder))
+    proxy = subprocess.Popen([nginx, "-c", str(configuration), "-p", str(folder)], stderr=subprocess.DEVNULL)
 
-    def answers() -> bool:
-        try:
-            return bool(requests.get(f"{url}/livez", timeout=2).ok)
-        except requests.ConnectionError:
-            return False
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_for(answers, 10)
-    yield url, "mdk_" + (data_dir / "admin_key").read_text().strip()
-    proxy.terminate()
-    proxy.wait(10)
+    try:
+        wait_for(listens, 10)
+        yield
+    finally:
+        proxy.terminate()
+        proxy.wait(10)
+
+
+@pytest.fixture
+def proxied(data_dir: Path, dsn: str) -> Iterator[tuple[Dashboard, str]]:
+    """A dashboard that believes a proxy on this machine, and its first key."""
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1").start()
+    yield dashboard, "mdk_" + (data_dir / "admin_key").read_text().strip()
     dashboard.stop()
+
+
+@pytest.fixture
+def behind_nginx(proxied: tuple[Dashboard, str], tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A dashboard behind a real nginx with the configuration that is shipped: its address, and a key."""
+    dashboard, key = proxied
+    port = free_port()
+    with nginx_with(shipped_site(port, dashboard), tmp_path, port):
+        yield f"http://127.0.0.1:{port}", key
+
+
+def examples(document: str, marker: str) -> str:
+    """Return the indented block of a document that holds ``marker``, without its indent."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", (ROOT / "docs" / document).read_text(), re.MULTILINE)
+    (found,) = (block for block in blocks if marker in block)
+    return textwrap.dedent(found)
+
+
+def test_with_the_lines_on_tls_people_log_in_over_https_alone_and_sockets_pass(
+    proxied: tuple[Dashboard, str], tmp_path: Path
+) -> None:
+    dashboard, key = proxied
+    port, plain = free_port(), free_port()
+    certificate, secret = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", *name]
+    run("openssl", "req", *made, "-keyout", str(secret), "-out", str(certificate))
+    lines = re.sub(r"/etc/letsencrypt/live/[^/]+/", f"{tmp_path}/", examples("deployment.md", "ssl_certificate "))
+    lines = lines.replace("listen 443", f"listen {port}")
+    redirect = examples("deployment.md", "return 308").replace("listen 80;", f"listen {plain};")
+    site = shipped_site(port, dashboard).replace(f"listen {port};", lines) + redirect
+
+    with nginx_with(site, tmp_path, port):
+        sent_on = requests.get(f"http://127.0.0.1:{plain}/api/docs?a=b", allow_redirects=False, timeout=10)
+        https = requests.Session()
+        https.trust_env = False  # else another bundle may come from the environment
+        https.verify = str(certificate)
+        url = f"https://localhost:{port}"
+        answer = https.post(
+            f"{url}/login", data={"key": key}, headers={"Origin": url}, allow_redirects=False, timeout=10
+        )
+        client = socketio.Client(reconnection=False, http_session=https)
+        client.connect(url, headers={"Authorization": f"Bearer {key}"}, transports=["websocket"])
+        is_connected = client.connected
+        client.disconnect()
+
+    assert (sent_on.status_code, sent_on.headers["Location"]) == (308, "https://127.0.0.1/api/docs?a=b")
+    assert answer.status_code == 303, answer.text
+    assert "; Secure" in answer.headers["Set-Cookie"]
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert is_connected
 
 
 def test_behind_nginx_everybody_needs_a_key_and_sockets_pass(behind_nginx: tuple[str, str]) -> None:
@@ -178,6 +239,8 @@ def test_the_unit_is_one_that_systemd_reads_and_calls_safe(tmp_path: Path) -> No
     here.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
 
     run(analyze, "verify", "--man=no", "--recursive-errors=no", str(here))
+    # A database that comes up later than this must not leave it failed for good.
+    assert "StartLimitIntervalSec=0" in unit.read_text()
     run(analyze, "security", "--offline=true", "--threshold=20", str(unit))
 
 
@@ -190,6 +253,25 @@ def test_the_manifests_are_what_kubernetes_takes() -> None:
     assert [manifest["kind"] for manifest in manifests] == ["Deployment", "Service", "Ingress", "NetworkPolicy"]
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.30", strict=True)
+
+
+def test_kubernetes_runs_the_image_as_it_was_made_and_gives_it_no_rights() -> None:
+    deployment = next(yaml.safe_load_all((DEPLOY / "kubernetes/mission-dashboard.yaml").read_text()))
+    image = read_stages(ROOT / "Dockerfile")[-1]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    ids = pod["securityContext"]
+    assert f"{ids['runAsUser']}:{ids['runAsGroup']}" == image.one("USER")
+    assert ids["runAsNonRoot"] and ids["fsGroup"] == ids["runAsGroup"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert str(container["ports"][0]["containerPort"]) == image.one("EXPOSE")
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {image.one("VOLUME"), "/tmp"}
+    assert container["livenessProbe"]["httpGet"]["path"] in " ".join(image.command("HEALTHCHECK"))
 
 
 def compose() -> dict[str, Any]:
@@ -214,6 +296,13 @@ def test_the_compose_file_says_only_what_the_compose_specification_knows() -> No
     jsonschema.Draft7Validator(schema).validate(compose())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft7Validator(schema).validate({"services": {"dashboard": {"imagee": "x"}}})
+
+
+def test_what_is_said_to_put_over_the_compose_file_for_tls_is_compose_too() -> None:
+    over = yaml.safe_load(examples("deployment.md", 'ports: ["443:443"]'))
+
+    jsonschema.Draft7Validator(json.loads((ROOT / "tests/schemas/compose-spec.json").read_text())).validate(over)
+    assert set(over["services"]) == {"nginx"}
 
 
 def test_every_service_of_compose_is_watched_bounded_and_may_gain_no_rights() -> None:
