@@ -319,6 +319,12 @@ def test_every_service_of_compose_is_watched_bounded_and_may_gain_no_rights() ->
     assert services["dashboard"]["read_only"] and services["dashboard"]["cap_drop"] == ["ALL"]
 
 
+def test_nginx_of_compose_is_started_anew_with_the_dashboard_whose_address_it_looked_up() -> None:
+    needed = compose()["services"]["nginx"]["depends_on"]["dashboard"]
+
+    assert needed == {"condition": "service_healthy", "restart": True}
+
+
 def test_the_dashboard_of_compose_believes_nginx_and_nobody_else() -> None:
     services = compose()["services"]
     (subnet,) = compose()["networks"]["inside"]["ipam"]["config"]
