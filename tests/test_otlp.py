@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from typing import Any
 import pytest
 import requests
 from flask.testing import FlaskClient
+from google.protobuf.internal.encoder import _VarintBytes
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 from opentelemetry import trace
@@ -574,6 +576,17 @@ class TestNames:
         assert {meaning: tuple(re.findall(r"`([^`]+)`", names)) for meaning, names in rows} == dict(ALIASES)
 
 
+def _nested(content: bytes, *tags: int) -> bytes:
+    """Return protobuf fields around a content, the innermost first."""
+    for tag in tags:
+        content = bytes([tag]) + _VarintBytes(len(content)) + content
+    return content
+
+
+def _json_spans(spans: bytes) -> bytes:
+    return b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + spans + b"{}]}]}]}"
+
+
 class TestProtocol:
     def test_json_says_the_same_as_protobuf(self, client: FlaskClient, tracker: MissionTracker, script: Script) -> None:
         research(script.tracer)
@@ -663,6 +676,44 @@ class TestProtocol:
             assert Status.FromString(answer.data).message
         else:
             assert answer.get_json()["message"]
+
+    @pytest.mark.parametrize(
+        ("make", "kind", "encoding", "status"),
+        [
+            (lambda: gzip.compress(b"", mtime=0) * 100_000, PROTOBUF, "gzip", 400),
+            (lambda: gzip.compress(b"\x0a\x00" * 5_000_000, mtime=0), PROTOBUF, "gzip", 413),
+            (lambda: gzip.compress(_nested(b"\x4a\x00" * 5_000_000, 0x12, 0x12, 0x0A), mtime=0), PROTOBUF, "gzip", 413),
+            (lambda: b"\x20\x01" * 4_000_000, PROTOBUF, "", 413),
+            (lambda: _json_spans(b"{}," * 3_000_000), "application/json", "", 413),
+            (lambda: gzip.compress(_json_spans(b"{}," * 6_000_000), mtime=0), "application/json", "gzip", 413),
+            (lambda: _json_spans(b'"a",' * 2_000_000), "application/json", "", 413),
+        ],
+        ids=["members", "resources", "attributes", "scalars", "spans", "packed spans", "texts"],
+    )
+    def test_what_is_small_on_its_way_and_large_when_decoded_is_refused_at_once(
+        self, client: FlaskClient, make: Callable[[], bytes], kind: str, encoding: str, status: int
+    ) -> None:
+        body, headers = make(), {"Content-Encoding": encoding} if encoding else {}
+        began = time.process_time()
+
+        answer = client.post("/v1/traces", data=body, content_type=kind, headers=headers)
+
+        assert answer.status_code == status
+        assert time.process_time() - began < 2.5, "everybody else waits for this"
+
+    def test_large_texts_full_of_brackets_are_taken(
+        self, client: FlaskClient, tracker: MissionTracker, script: Script
+    ) -> None:
+        with agent(script.tracer, "wordy", prompt='{"a": [1, 2, \\"b\\"]},' * 100_000):
+            pass
+
+        for body, kind in (
+            (encode_spans(script.in_order()).SerializeToString(), PROTOBUF),
+            (json.dumps(as_json(script.in_order())), "application/json"),
+        ):
+            assert client.post("/v1/traces", data=body, content_type=kind).status_code == 200
+
+        assert [mission.title for mission in tracker.list(Query()).missions] == ["wordy"]
 
     def test_an_empty_export_is_fine(self, client: FlaskClient) -> None:
         for body, kind in ((b"", PROTOBUF), (b"{}", "application/json")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +17,14 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from mission_dashboard.errors import MissionDashboardError
+from mission_dashboard.otlp.size import MAX_PARTS, has_too_many_parts_json, has_too_many_parts_protobuf
 
 MAX_VALUE_DEPTH = 8
 IS_REMOTE_KNOWN = 0x100
 IS_REMOTE = 0x200
 TRACE_ID_DIGITS = 32
 SPAN_ID_DIGITS = 16
+TURN = 200
 TOO_DEEP = "(nested too deeply)"
 
 Attributes = Mapping[str, Any]
@@ -29,6 +32,13 @@ Attributes = Mapping[str, Any]
 
 class Undecodable(MissionDashboardError):
     """The body is no OTLP trace export; sending it again will not help."""
+
+
+class TooManyParts(MissionDashboardError):
+    """The export would take more memory and time to decode than there is for one."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The export has more than {MAX_PARTS:,} spans, attributes and values: send less at once.")
 
 
 class WrongSpan(MissionDashboardError):
@@ -71,7 +81,9 @@ class Export:
 
 
 def decode_protobuf(body: bytes) -> Export:
-    """Read a binary export; raise `Undecodable`."""
+    """Read a binary export; raise `Undecodable`, `TooManyParts`."""
+    if has_too_many_parts_protobuf(body):
+        raise TooManyParts
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except (DecodeError, ValueError) as error:
@@ -86,6 +98,8 @@ def decode_protobuf(body: bytes) -> Export:
 
 
 def _collect(export: Export, read: Any) -> None:
+    if not (len(export.spans) + len(export.problems)) % TURN:
+        time.sleep(0)  # a large export lets others have their turn
     try:
         export.spans.append(read())
     except WrongSpan as error:
@@ -138,7 +152,9 @@ def _plain(value: Any) -> Any:
 
 
 def decode_json(body: bytes) -> Export:
-    """Read a JSON export; raise `Undecodable`."""
+    """Read a JSON export; raise `Undecodable`, `TooManyParts`."""
+    if has_too_many_parts_json(body):
+        raise TooManyParts
     try:
         request = orjson.loads(body)
     except orjson.JSONDecodeError as error:

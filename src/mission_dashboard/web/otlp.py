@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, TooManyReq
 
 from mission_dashboard.errors import MissionDashboardError, Unavailable
 from mission_dashboard.mission_tracker import MissionTracker
-from mission_dashboard.otlp.decode import Export, Undecodable, decode_json, decode_protobuf
+from mission_dashboard.otlp.decode import Export, TooManyParts, Undecodable, decode_json, decode_protobuf
 from mission_dashboard.otlp.intake import Taken, TraceIntake
 from mission_dashboard.web.answers import JSON, JsonResponse
 from mission_dashboard.web.inputs import MAX_BODY_BYTES
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 PROTOBUF = "application/x-protobuf"
 DECODERS: dict[str, Callable[[bytes], Export]] = {PROTOBUF: decode_protobuf, JSON: decode_json}
 MAX_INFLATED_BYTES = 20_000_000
+MAX_MEMBERS = 100
+"""Of how many gzip files in a row a body may be made; each copies the rest."""
 ENCODINGS = {"gzip": 31, "deflate": 15}
 """Compressions, and zlib's number for each."""
 # Codes of google.rpc, which the Status in an OTLP error carries.
@@ -83,6 +85,8 @@ def inflate(data: bytes, encoding: int) -> bytes:
             raise Undecodable("The compressed body ends too early.")
         parts.append(part)
         data = inflater.unused_data
+        if len(parts) >= MAX_MEMBERS and data:
+            raise Undecodable(f"The compressed body is made of more than {MAX_MEMBERS} parts.")
     return b"".join(parts)
 
 
@@ -107,7 +111,8 @@ def _problem(status: int, code: int, message: str, retry_after_s: object = None)
 def _answer_ours(error: MissionDashboardError) -> Response:
     if isinstance(error, Unavailable):
         return _problem(503, UNAVAILABLE, str(error), error.retry_after_s)
-    return _problem(415 if isinstance(error, WrongType) else 400, INVALID_ARGUMENT, str(error))
+    status = 415 if isinstance(error, WrongType) else 413 if isinstance(error, TooManyParts) else 400
+    return _problem(status, INVALID_ARGUMENT, str(error))
 
 
 def _answer_http(error: HTTPException) -> Response:
