@@ -58,7 +58,7 @@ def app(tracker: MissionTracker, settings: Settings) -> Flask:
 
 def test_the_openapi_document_lists_the_routes_there_are(app: Flask) -> None:
     routes = {
-        (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/api/") and rule.rule not in ("/api/docs", "/api/openapi.json")

@@ -148,6 +148,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_socketio import SocketIO
 
     from mission_dashboard.monitoring.counters import Counters
+    from mission_dashboard.web.addresses import IdConverter
     from mission_dashboard.web.alerts import make_alerts
     from mission_dashboard.web.api import make_api
     from mission_dashboard.web.compression import compress_answers
@@ -173,6 +174,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
 
     app = Flask("mission_dashboard", template_folder=str(PAGE / "templates"), static_folder=None)
     app.session_interface = NoSessions()
+    app.url_map.converters["id"] = IdConverter
     app.config.update(SECRET_KEY=settings.secret_key, MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
     register_errors(app)
     compress_answers(app)

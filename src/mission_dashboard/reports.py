@@ -358,7 +358,9 @@ class AnswerReport(Said):
 class BatchSaid(Said):
     """Many writes at once. Each is what the single call takes, with its `op` and `mission_id`."""
 
-    operations: list[dict[str, Any]] = Field(description="1 to 1,000 of them", min_length=1, max_length=1000)
+    operations: list[Any] = Field(
+        description="1 to 1,000 objects; what is none is answered so", min_length=1, max_length=1000
+    )
 
 
 class DayBudgetSaid(Said):

@@ -169,5 +169,3 @@ def message_of(delivery: Due, firing: Firing | None, now: datetime) -> Message:
     }
     about = f"\nMission: {firing.mission_id}" if firing.mission_id else ""
     return Message(delivery.id, title, f"{firing.summary}{about}", body)
-
-

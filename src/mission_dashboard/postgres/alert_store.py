@@ -155,10 +155,11 @@ class PostgresAlertStore:
 
     def put_silence(
         self, silence_id: str, rule_id: str | None, mission_id: str | None, reason: str, by: str, seconds: float
-    ) -> None:
-        """Begin a silence."""
+    ) -> Silence:
+        """Begin a silence, and return it."""
         said = {"id": silence_id, "rule_id": rule_id, "mission_id": mission_id, "reason": reason, "by": by}
-        self._fetch("put_silence", **said, seconds=seconds)
+        (row,) = self._fetch("put_silence", **said, seconds=seconds)
+        return Silence(*row)
 
     def drop_silence(self, silence_id: str) -> bool:
         """End a silence."""

@@ -137,8 +137,7 @@ def make_alerts(alerts: Alerts, limit: Limit) -> Blueprint:
         said = understand(SilenceSaid, inputs.json_object(request))
         silence_id = str(uuid7())
         name = caller_of(request.environ).name
-        store.put_silence(silence_id, said.rule_id, said.mission_id, said.reason, name, said.minutes * 60.0)
-        (made,) = [silence for silence in store.silences() if silence.id == silence_id]
+        made = store.put_silence(silence_id, said.rule_id, said.mission_id, said.reason, name, said.minutes * 60.0)
         headers = {"Location": f"/api/alerts/silences/{silence_id}"}
         return answer({"silence": made, "message": "Silence begun"}, 201, headers)
 

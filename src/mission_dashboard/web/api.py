@@ -41,7 +41,7 @@ def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blue
 
     route("GET", "/missions", "list_missions", views.list, limit)
     route("POST", "/missions", "create_mission", views.create, limit)
-    route("GET", "/missions/<mission_id>", "get_mission", views.get, limit)
+    route("GET", "/missions/<id:mission_id>", "get_mission", views.get, limit)
     route("GET", "/missions/<mission_id>/events", "list_events", views.events, limit)
     for path, name in ADDRESSES.items():
         limited = report_limit if OPERATIONS[name].is_report else limit

@@ -41,6 +41,8 @@ MAX_WAIT_S = 30
 MAX_AUDIT = 1_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_TAG = r"(?:(?:W/)?\"[!#-~]*\"|[0-9]+)"
+_TAGS = re.compile(rf"\s*{_TAG}(?:\s*,\s*{_TAG})*\s*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
@@ -110,7 +112,7 @@ def if_match(request: Request) -> tuple[int, ...] | None:
     tags = request.if_match
     if tags.star_tag:
         return None
-    if not any(tags.as_set(include_weak=True)):
+    if not _TAGS.fullmatch(request.environ["HTTP_IF_MATCH"]) or not any(tags.as_set(include_weak=True)):
         raise MalformedRequest('If-Match must name a version as the ETag does, like "3", or be *.')
     return tuple(int(tag) for tag in tags.as_set() if tag and tag.isascii() and tag.isdigit() and len(tag) < 19)
 

@@ -56,7 +56,7 @@ def make_keys(app: Flask, access: Access, audit: Audit, limit: Limit, static_url
         payload = {"key": _key(key), "secret": secret, "message": "Key created. It is shown this once."}
         return answer(payload, 201, {"Location": f"/api/keys/{key.id}", "Cache-Control": "no-store"})
 
-    @keys.delete("/api/keys/<key_id>")
+    @keys.delete("/api/keys/<id:key_id>")
     @limit
     def revoke_key(key_id: str) -> Response:
         access.revoke_key(key_id)

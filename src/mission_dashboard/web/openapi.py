@@ -621,12 +621,16 @@ class Endpoint:
         return "_".join([self.method.lower(), *words])
 
 
+TEXT_QUERY: Schema = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^\u0000\ufffd]*$"}
+ETAG = r"^(\*|(W/)?\"[!#-~]+\"(, *(W/)?\"[!#-~]+\")*)$"
+
+
 def _parameter(name: str, schema: Schema, description: str = "") -> Schema:
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
 def _repeatable(name: str, values: tuple[str, ...] = ()) -> Schema:
-    items: Schema = {"enum": list(values)} if values else {"type": "string", "minLength": 1, "maxLength": 200}
+    items: Schema = {"enum": list(values)} if values else TEXT_QUERY
     return _parameter(name, {"type": "array", "items": items}, "repeatable: any of these")
 
 
@@ -667,13 +671,15 @@ AUDIT_QUERY = (
     _parameter("refused", {"enum": ["true", "false"]}),
 )
 RECORDS_QUERY = (
-    _parameter("after", {"type": "string"}, "the cursor of an earlier answer"),
+    _parameter("after", TEXT_QUERY, "the cursor of an earlier answer"),
     _parameter("limit", _whole(1, MAX_RECORDS_READ, DEFAULT_RECORDS)),
 )
 
 ENDPOINTS = (
     Endpoint("GET", "/api/missions", "Find missions", "MissionPage", query=PAGE_QUERY, errors=(422, 429, 503)),
-    Endpoint("POST", "/api/missions", "Create a mission", "CreatedMission", NewMission, status=201, errors=WRITES),
+    Endpoint(
+        "POST", "/api/missions", "Create a mission", "CreatedMission", NewMission, status=201, errors=(*WRITES, 409)
+    ),
     Endpoint("GET", MISSION_PATH, "One mission", "OneMission", errors=(404, 422, 429, 503)),
     Endpoint(
         "GET",
@@ -681,7 +687,7 @@ ENDPOINTS = (
         "A mission's history",
         "Events",
         query=(
-            _parameter("after", {"type": "integer", "minimum": 0, "default": 0}, "the last version seen"),
+            _parameter("after", _whole(0, 10**15, 0), "the last version seen"),
             _parameter("limit", _whole(1, MAX_EVENTS, 200)),
         ),
         errors=(404, 422, 429, 503),
@@ -714,7 +720,7 @@ ENDPOINTS = (
         f"{MISSION_PATH}/directive",
         "What its agent shall do",
         "DirectiveNow",
-        query=(WAIT, _parameter("known", {"type": "string"}, "the action that is known: wait for another")),
+        query=(WAIT, _parameter("known", TEXT_QUERY, "the action that is known: wait for another")),
         errors=(404, 422, 429, 503),
     ),
     Endpoint(
@@ -859,7 +865,7 @@ ERROR_NAMES = {
     401: "No key, or one that is not good",
     403: "The key or role does not reach so far, or a page of another origin asks",
     404: "Unknown mission",
-    409: "Not allowed in this status",
+    409: "Not allowed in this status, or the id or name is taken",
     412: "If-Match does not match",
     413: "Body too large",
     415: "Not JSON",
@@ -926,11 +932,13 @@ def _path_parameters(endpoint: Endpoint) -> list[Schema]:
 def _header_parameters(endpoint: Endpoint) -> list[Schema]:
     if endpoint.says is NewMission:
         text = "the same key and body again answer with the mission created first; kept for a day"
-        schema: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        schema: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[ -~]*[!-~][ -~]*$"}
         return [{"name": "Idempotency-Key", "in": "header", "schema": schema, "description": text}]
     if endpoint.says is not None and endpoint.path.startswith(MISSION_PATH):
         text = "the ETag that the mission must still have"
-        return [{"name": "If-Match", "in": "header", "schema": {"type": "string"}, "description": text}]
+        return [
+            {"name": "If-Match", "in": "header", "schema": {"type": "string", "pattern": ETAG}, "description": text}
+        ]
     return []
 
 

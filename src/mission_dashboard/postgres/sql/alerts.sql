@@ -303,9 +303,10 @@ FROM alert_silences
 WHERE ends_at > now()
 ORDER BY ends_at;
 
--- name: put_silence!
+-- name: put_silence
 INSERT INTO alert_silences (id, rule_id, mission_id, reason, created_by, created_at, ends_at)
-VALUES (:id, :rule_id, :mission_id, :reason, :by, now(), now() + make_interval(secs => :seconds));
+VALUES (:id, :rule_id, :mission_id, :reason, :by, now(), now() + make_interval(secs => :seconds))
+RETURNING id, rule_id, mission_id, reason, created_by, created_at, ends_at;
 
 -- name: drop_silence
 DELETE FROM alert_silences WHERE id = :id RETURNING 1;
