@@ -1,6 +1,5 @@
 // Starts the page and joins its parts: the connection feeds the state, the state is painted, the address follows.
 import { io } from '../vendor/socket.io.js';
-import { followAlerts } from './alerts.js';
 import { attend, detail, hearHeartbeat, heed, readAgain } from './detail.js';
 import { effect, html, render } from './html.js';
 import { heedNeeds, readCounts, readHistory, readMore } from './feed.js';
@@ -61,7 +60,6 @@ const live = follow(/** @type {any} */ (socket), listener, {
 setTheme(theme.value);
 effect(() => attend(route.value.mission));
 followRecords(/** @type {any} */ (socket));
-followAlerts(/** @type {any} */ (socket));
 effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {

@@ -1,7 +1,6 @@
 // The frame of all dialogs: the browser's own <dialog>, which keeps the focus inside and gives it back.
 import { html, useEffect, useRef } from '../html.js';
 import { dialog, question } from '../ui.js';
-import { Alerts } from './alerts.js';
 import { Budgets } from './budgets.js';
 import { Icon } from './icons.js';
 import { Help } from './help.js';
@@ -13,7 +12,6 @@ export function Dialogs() {
   if (dialog.value === 'new') return html`<${NewMission} />`;
   if (dialog.value === 'palette') return html`<${Palette} />`;
   if (dialog.value === 'help') return html`<${Help} />`;
-  if (dialog.value === 'alerts') return html`<${Alerts} />`;
   if (dialog.value === 'budgets') return html`<${Budgets} />`;
   if (dialog.value === 'why') return html`<${Why} />`;
   return dialog.value === 'confirm' && question.value ? html`<${Confirm} />` : null;
