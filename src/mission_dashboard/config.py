@@ -29,7 +29,7 @@ FINAL = ("completed", "failed", "cancelled")
 STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
 )
-SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret", "smtp_url")
+SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret")
 """Settings whose values are never repeated."""
 
 
@@ -84,9 +84,6 @@ class Settings:
     """By mission type; the empty type is for all others."""
     lost_after: timedelta | None
     confirm_within: timedelta
-    webhook_networks: tuple[Network, ...]
-    smtp_url: str
-    mail_from: str
     admin_key: str
     trusted_proxies: tuple[Network, ...]
     session_hours: timedelta
@@ -155,12 +152,6 @@ def _networks(text: str) -> tuple[Network, ...]:
 def _admin_key(text: str) -> str:
     if text and not (len(text) >= MIN_ADMIN_KEY and text.isascii() and text.isprintable() and " " not in text):
         raise ValueError(f"must have at least {MIN_ADMIN_KEY} characters, no spaces; 'openssl rand -hex 32' makes it")
-    return text
-
-
-def _smtp(text: str) -> str:
-    if text and not re.fullmatch(r"smtps?://[^\s/]+/?", text):
-        raise ValueError("must read like smtp://user:password@host:587, or smtps://")
     return text
 
 
@@ -344,18 +335,6 @@ SETTINGS: Mapping[str, Setting] = {
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
     "prices": Setting(
         "MISSION_DASHBOARD_PRICES", "", "price file for models; unset: prices.toml in the data folder", _file_or_none
-    ),
-    "webhook_networks": Setting(
-        "MISSION_DASHBOARD_WEBHOOK_NETWORKS",
-        "",
-        "networks besides the internet to which alerts' webhooks may lead, like 10.0.0.0/8; none",
-        _networks,
-    ),
-    "smtp_url": Setting(
-        "MISSION_DASHBOARD_SMTP_URL", "", "mail server for alerts, smtp://user:password@host:587 or smtps://", _smtp
-    ),
-    "mail_from": Setting(
-        "MISSION_DASHBOARD_MAIL_FROM", "mission-dashboard@localhost", "from whom alerts by mail come", _filled
     ),
     "admin_key": Setting(
         "MISSION_DASHBOARD_ADMIN_KEY",

@@ -121,20 +121,6 @@ class SessionNotFound(MissionDashboardError):
         super().__init__(f"There is no session with the id {session_id!r}.")
 
 
-class AlertPartNotFound(MissionDashboardError):
-    """There is no such alert, rule, channel, silence or dead delivery."""
-
-    def __init__(self, what: str, known_as: str) -> None:
-        super().__init__(f"There is no {what} with the id {known_as!r}.")
-
-
-class NameTaken(MissionDashboardError):
-    """Another rule or channel has this name; nothing was written."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Another one is called {name!r}. Choose another name.")
-
-
 class LoginRefused(MissionDashboardError):
     """Nobody may log in with this."""
 

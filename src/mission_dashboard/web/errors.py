@@ -36,8 +36,6 @@ TABLE: Mapping[type[errors.MissionDashboardError], Row] = {
     errors.BudgetNotFound: Row(404, "Budget not found"),
     errors.KeyNotFound: Row(404, "Key not found"),
     errors.SessionNotFound: Row(404, "Session not found"),
-    errors.AlertPartNotFound: Row(404, "Not found"),
-    errors.NameTaken: Row(409, "The name is taken"),
     errors.LoginRefused: Row(401, "Who are you?"),
     errors.NotAllowed: Row(403, "Not allowed"),
     errors.VersionMismatch: Row(412, "The mission has changed"),

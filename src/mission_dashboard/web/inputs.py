@@ -284,28 +284,6 @@ def records_page(*more: str) -> tuple[str | None, int, int | None]:
     return after, limit, last
 
 
-def alerts_page() -> tuple[bool | None, int]:
-    """Return whether open or other alerts are asked for, and how many."""
-    arguments = _Arguments(request.args, ("open", "limit"))
-    said = arguments.text("open", MAX_NAME)
-    if said not in (None, "true", "false"):
-        arguments.wrong("open", "should be true or false.")
-    limit = arguments.number("limit", 100, 1, MAX_AUDIT)
-    arguments.check()
-    return (None if said is None else said == "true"), limit
-
-
-def deliveries_page() -> tuple[str | None, int]:
-    """Return in which state deliveries are asked for, and how many."""
-    arguments = _Arguments(request.args, ("state", "limit"))
-    state = arguments.text("state", MAX_NAME)
-    if state not in (None, "waiting", "sent", "dead"):
-        arguments.wrong("state", "should be waiting, sent or dead.")
-    limit = arguments.number("limit", 100, 1, MAX_AUDIT)
-    arguments.check()
-    return state, limit
-
-
 def audit_page() -> Wanted:
     """Return which lines of the audit log are asked for."""
     arguments = _Arguments(request.args, ("before", "limit", "actor", "action", "refused"))

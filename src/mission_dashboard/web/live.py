@@ -16,7 +16,6 @@ from flask import request
 from flask_socketio import SocketIO, emit
 
 from mission_dashboard import wire
-from mission_dashboard.alerts.rules import Firing
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
@@ -130,13 +129,6 @@ class Live:
     def _service_state(self, up: bool) -> dict[str, Any]:
         detail = "" if up else "The database is away: what you see is from memory, and nothing can be changed."
         return {"status": "healthy" if up else "degraded", "detail": detail, "timestamp": wire.now()}
-
-    def announce(self, firings: Sequence[Firing]) -> None:
-        """Tell viewers of alerts that begin or end."""
-        told: list[Message] = [("alert", {"alert": firing, "timestamp": wire.now()}) for firing in firings]
-        with self._wake:
-            self._notices += told
-            self._wake.notify()
 
     # To the viewers.
 

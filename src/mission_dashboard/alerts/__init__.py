@@ -1,1 +1,0 @@
-"""Alerts: rules that watch missions, what they found, and telling people of it so that nothing is lost."""
