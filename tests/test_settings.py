@@ -39,6 +39,7 @@ BAD = {
     "MISSION_DASHBOARD_STALL_AFTER": ("soon", "0", "nan", "indexing=900", "180, =5"),
     "MISSION_DASHBOARD_LOST_AFTER": ("never", "-1"),
     "MISSION_DASHBOARD_CONFIRM_WITHIN": ("off", "0"),
+    "MISSION_DASHBOARD_ALERT_HOSTS": ("10.0.0.0/99", "http://relay"),
     "MISSION_DASHBOARD_KEEP_MISSIONS": (
         "",
         "soon",

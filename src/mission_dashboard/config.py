@@ -29,6 +29,7 @@ FINAL = ("completed", "failed", "cancelled")
 STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
 )
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.ASCII)
 SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret")
 """Settings whose values are never repeated."""
 
@@ -84,6 +85,8 @@ class Settings:
     """By mission type; the empty type is for all others."""
     lost_after: timedelta | None
     confirm_within: timedelta
+    alert_hosts: tuple[tuple[str, ...], tuple[Network, ...]]
+    """Hosts, and networks, inside that alerts may be sent to."""
     admin_key: str
     trusted_proxies: tuple[Network, ...]
     session_hours: timedelta
@@ -264,6 +267,19 @@ def _days_by_status(text: str) -> Mapping[str, timedelta | None]:
     return days
 
 
+def _hosts_and_networks(text: str) -> tuple[tuple[str, ...], tuple[Network, ...]]:
+    hosts: list[str] = []
+    networks: list[Network] = []
+    for part in (part.strip().lower() for part in text.split(",") if part.strip()):
+        if re.fullmatch(r"[0-9a-f:.]+(/\d+)?", part) and (":" in part or part[0].isdigit()):
+            networks.append(ip_network(part, strict=False))
+        elif _HOST.fullmatch(part):
+            hosts.append(part)
+        else:
+            raise ValueError("must be a list of hosts and networks like relay.internal, 10.0.0.0/8")
+    return tuple(hosts), tuple(networks)
+
+
 # README's table of settings is compared with this one by a test.
 SETTINGS: Mapping[str, Setting] = {
     "port": Setting("MISSION_DASHBOARD_PORT", "5002", "TCP port of the page and the API", _port),
@@ -317,6 +333,12 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "confirm_within": Setting(
         "MISSION_DASHBOARD_CONFIRM_WITHIN", "30", "seconds an agent has to acknowledge a cancel or a pause", _span
+    ),
+    "alert_hosts": Setting(
+        "MISSION_DASHBOARD_ALERT_HOSTS",
+        "",
+        "hosts and networks inside that alerts may be sent to, like relay.internal, 10.0.0.0/8; none: public ones only",
+        _hosts_and_networks,
     ),
     "keep_missions": Setting(
         "MISSION_DASHBOARD_KEEP_MISSIONS",

@@ -129,6 +129,26 @@ class NotAllowed(MissionDashboardError):
     """The caller's key or role does not reach so far; nothing was written."""
 
 
+class AlertNotFound(MissionDashboardError):
+    """No alert, rule, channel, silence or delivery has this id."""
+
+    def __init__(self, what: str, its_id: str) -> None:
+        self.id = its_id
+        super().__init__(f"There is no {what} with the id {its_id!r}.")
+
+
+class NameTaken(MissionDashboardError):
+    """Another rule or channel has this name; nothing was written."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"The name {name!r} is taken. Choose another.")
+
+
+class NotDead(MissionDashboardError):
+    """The delivery was not given up: it arrived, or is being tried."""
+
+
 class IdempotencyConflict(MissionDashboardError):
     """The Idempotency-Key was used before with another body; nothing was written."""
 

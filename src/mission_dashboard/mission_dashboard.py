@@ -23,6 +23,7 @@ from mission_dashboard.errors import StartupError, StoreUnavailable
 if TYPE_CHECKING:
     from flask import Flask
 
+    from mission_dashboard.alerts.service import Alerts
     from mission_dashboard.control import Rules
     from mission_dashboard.keep import Keep
     from mission_dashboard.mission_tracker import MissionTracker
@@ -49,6 +50,7 @@ class Application:
         self.live: Live | None = None
         self.guard: Guard | None = None
         self.retention: Retention | None = None
+        self.alerts: Alerts | None = None
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -66,6 +68,8 @@ class Application:
         self.guard = self.app.extensions["guard"]
         self.guard.open()
         self.live.start()
+        self.alerts = self.app.extensions["alerts"]
+        self.alerts.start()
         self.retention = _retention(dsn, self.settings, self.tracker)
         self.retention.start()
 
@@ -77,6 +81,8 @@ class Application:
 
     def close(self) -> None:
         """Stop all in the opposite order: what was queued is written, then the database stops."""
+        if self.alerts is not None:
+            self.alerts.close()
         if self.live is not None:
             self.live.close()
         if self.guard is not None:
@@ -130,7 +136,11 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask_cors import CORS
     from flask_socketio import SocketIO
 
+    from mission_dashboard.alerts.addresses import Reach
+    from mission_dashboard.alerts.service import Alerts
     from mission_dashboard.monitoring.counters import Counters
+    from mission_dashboard.postgres.alert_store import PostgresAlertStore
+    from mission_dashboard.web.alerts import make_alerts
     from mission_dashboard.web.api import make_api
     from mission_dashboard.web.compression import compress_answers
     from mission_dashboard.web.costs import make_costs
@@ -173,12 +183,15 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     counters = Counters()
     live = Live(socketio, tracker, counters.pushes)
     limits = make_limits(app, settings)
+    alerts = Alerts(PostgresAlertStore(tracker.store.dsn), tracker, Reach(*settings.alert_hosts), live.tell)
+    app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
     guard.add_views(app, socketio, limits.api)
     take_reports(socketio, tracker, limits.report_gate)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
+    app.register_blueprint(make_alerts(alerts, limits.api))
     app.register_blueprint(make_costs(tracker, limits.api))
     app.register_blueprint(make_storage(tracker, keep_of(settings), limits.api))
     app.register_blueprint(make_otlp(tracker, limits.report))

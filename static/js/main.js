@@ -3,6 +3,8 @@ import { io } from '../vendor/socket.io.js';
 import { attend, detail, hearHeartbeat, heed, readAgain } from './detail.js';
 import { effect, html, render } from './html.js';
 import { heedNeeds, readCounts, readHistory, readMore } from './feed.js';
+import { openMission } from './actions.js';
+import { followAlerts } from './alerts.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
 import { attendRecords, followRecords } from './records.js';
@@ -60,6 +62,7 @@ const live = follow(/** @type {any} */ (socket), listener, {
 setTheme(theme.value);
 effect(() => attend(route.value.mission));
 followRecords(/** @type {any} */ (socket));
+followAlerts(/** @type {any} */ (socket), openMission);
 effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {

@@ -4,7 +4,7 @@ import { signal } from './html.js';
 export const THEMES = /** @type {const} */ (['dark', 'light', 'system']);
 
 /** @param {string} name @param {string} otherwise */
-function remembered(name, otherwise) {
+export function remembered(name, otherwise) {
   try {
     return localStorage.getItem(`mission-dashboard.${name}`) ?? otherwise;
   } catch {
@@ -13,7 +13,7 @@ function remembered(name, otherwise) {
 }
 
 /** @param {string} name @param {string} value */
-function remember(name, value) {
+export function remember(name, value) {
   try {
     localStorage.setItem(`mission-dashboard.${name}`, value);
   } catch {

@@ -1,7 +1,7 @@
 // What is open on the page besides its address: dialogs, and which element gets the focus back.
 import { signal } from './html.js';
 
-/** @typedef {'new' | 'palette' | 'help' | 'confirm' | 'why' | 'budgets' | ''} DialogName */
+/** @typedef {'new' | 'palette' | 'help' | 'confirm' | 'why' | 'budgets' | 'alerts' | ''} DialogName */
 
 /** The dialog that is open. @type {import('../vendor/signals.js').Signal<DialogName>} */
 export const dialog = signal(/** @type {DialogName} */ (''));

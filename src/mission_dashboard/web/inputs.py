@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
+from uuid import UUID
 
 import orjson
 from flask import request
@@ -330,6 +331,40 @@ def budget_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidValue.of("name", "should be 1 to 100 of the characters A-Z a-z 0-9 _ . -")
     return name
+
+
+def alerts_query(most: int) -> tuple[str, int, tuple[datetime, str] | None]:
+    """Return which alerts are asked for, how many, and after which."""
+    arguments = _Arguments(request.args, ("state", "limit", "cursor"))
+    state = arguments.one("state") or "open"
+    if state not in ("open", "all"):
+        arguments.wrong("state", "should be open or all.")
+    limit = arguments.number("limit", 50, 1, most)
+    after = _alert_place(arguments, arguments.one("cursor"))
+    arguments.check()
+    return state, limit, after
+
+
+def _alert_place(arguments: _Arguments, cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    at, _, firing_id = cursor.replace(" ", "+").partition("_")
+    try:
+        return datetime.fromisoformat(at).astimezone(timezone.utc), str(UUID(firing_id))
+    except (ValueError, OverflowError):
+        arguments.wrong("cursor", "should be the next_cursor of the page before.")
+        return None
+
+
+def deliveries_query(most: int) -> tuple[str | None, int]:
+    """Return which deliveries are asked for, and how many."""
+    arguments = _Arguments(request.args, ("state", "limit"))
+    state = arguments.one("state")
+    if state not in (None, "dead", "waiting", "delivered"):
+        arguments.wrong("state", "should be dead, waiting or delivered.")
+    limit = arguments.number("limit", 50, 1, most)
+    arguments.check()
+    return state, limit
 
 
 def no_query() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import request
@@ -110,6 +110,12 @@ class Live:
     def viewers(self) -> int:
         """How many viewers are connected to this process."""
         return self._fanout.count()
+
+    def tell(self, event: str, payload: Mapping[str, Any]) -> None:
+        """Send something else to every viewer of this process."""
+        with self._wake:
+            self._notices.append((event, {**payload, "timestamp": wire.now()}))
+            self._wake.notify()
 
     # From the tracker.
 

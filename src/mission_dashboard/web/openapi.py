@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from mission_dashboard import __version__
 from mission_dashboard.access.callers import Kind
 from mission_dashboard.access.scopes import ROLES, SCOPES, needed
+from mission_dashboard.alerts.said import AlertChannelSaid, AlertRuleSaid, AlertSilenceSaid
 from mission_dashboard.metrics import FACETS
 from mission_dashboard.missions import Cause, QuestionState
 from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, NEEDS, SORTS
@@ -32,6 +33,7 @@ from mission_dashboard.reports import (
     RepriceSaid,
     Said,
 )
+from mission_dashboard.web.alerts_schema import ALERT_PATHS, ALERT_SCHEMAS
 from mission_dashboard.web.inputs import MAX_AUDIT, MAX_EVENTS, MAX_SPEND_DAYS, MAX_WAIT_S, PRIORITIES, STATUSES
 from mission_dashboard.web.operations import OPERATIONS
 
@@ -317,6 +319,7 @@ READ_ON: Schema = {
     "more": {"type": "boolean", "description": "there is more already"},
 }
 SCHEMAS: Schema = {
+    **ALERT_SCHEMAS,
     "Mission": _object(MISSION),
     "Metrics": _object(METRICS),
     "Point": _object(POINT),
@@ -656,6 +659,7 @@ ENDPOINTS = (
         query=(_parameter("days", _whole(1, MAX_SPEND_DAYS, 30)),),
         errors=(422, 429, 503),
     ),
+    *(Endpoint(*row[:5], status=row[5], query=row[6], errors=row[7]) for row in ALERT_PATHS),
     Endpoint("POST", "/api/costs/reprice", "Compute costs anew", "Repriced", RepriceSaid, errors=WRITES),
     Endpoint("GET", "/api/session", "Who is asking", "Me"),
     Endpoint("GET", "/api/keys", "All keys", "Keys", errors=(422, 429, 503)),
@@ -700,6 +704,9 @@ NEEDING_A_BODY = (
     AnswerReport,
     DayBudgetSaid,
     KeySaid,
+    AlertRuleSaid,
+    AlertChannelSaid,
+    AlertSilenceSaid,
 )
 ERROR_NAMES = {
     400: "Malformed JSON or header",

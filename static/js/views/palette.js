@@ -33,6 +33,7 @@ function commands() {
     ...(isFiltered(route) ? [command('Clear filters', clearFilters)] : []),
     ...VIEWS.map((view) => command(`View as ${view}`, () => go({ view }))),
     command(paused.value ? 'Resume updates' : 'Pause updates', () => setPaused(!paused.value), 'p'),
+    command('Alerts', () => { dialog.value = 'alerts'; }),
     command('Daily budgets', () => { dialog.value = 'budgets'; }),
     command('Copy link to this screen', () => copy(location.href, 'the link')),
     ...THEMES.map((name) => command(`Theme: ${capital(name)}`, () => setTheme(name))),

@@ -2,6 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { clock, count, plural } from '../format.js';
 import { go, setPaused } from '../actions.js';
+import { alertCounts } from '../alerts.js';
 import { getSession } from '../api.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
@@ -16,9 +17,16 @@ export function TopBar({ covered }) {
     <h1 class="top-bar__brand"><span class="top-bar__mark" aria-hidden="true"></span>Mission Dashboard</h1>
     <${LiveState} />
     <${Search} />
+    <${AlertsButton} />
     <${PageMenu} />
     <button type="button" class="button top-bar__new" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button>
   </header>`;
+}
+
+function AlertsButton() {
+  const { unseen, critical } = alertCounts.value;
+  return html`<button type="button" class="button top-bar__alerts" data-tone="ghost" data-level=${critical ? 'critical' : unseen ? 'warning' : 'none'} onClick=${() => { dialog.value = 'alerts'; }}>
+    <${Icon} name="alert" /><span class="top-bar__word">Alerts</span>${unseen > 0 && html`<span class="top-bar__number">${count(unseen)}<span class="visually-hidden"> to look after</span></span>`}</button>`;
 }
 
 const PHASES = { connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnecting', offline: 'Offline' };

@@ -1,0 +1,808 @@
+"""Alerts: rules find what they should, once, and people are told exactly once, whatever breaks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from clients import wait_for
+from conftest import FrozenClock, run_sql
+from dashboards import Dashboard, free_port
+from mission_dashboard.alerts.addresses import Reach, Refused
+from mission_dashboard.alerts.delivery import Patience
+from mission_dashboard.alerts.service import Alerts
+from mission_dashboard.config import Settings
+from mission_dashboard.control import Rules
+from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.postgres.alert_store import PostgresAlertStore
+from mission_dashboard.web.alerts import make_alerts
+from mission_dashboard.web.errors import register_errors
+from receivers import Mailbox, Receiver, stays
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+INSIDE = Reach(networks=[ipaddress.ip_network("127.0.0.0/8")])
+QUICK = Patience(tries=3, first_pause_s=0.01, longest_pause_s=0.02)
+
+
+class Place:
+    """A tracker with alerts on it, and their API."""
+
+    def __init__(self, tracker: MissionTracker, dsn: str, reach: Reach = INSIDE) -> None:
+        self.tracker = tracker
+        self.shown: list[tuple[str, Any]] = []
+        self.alerts = Alerts(
+            PostgresAlertStore(dsn), tracker, reach, lambda *said: self.shown.append(said), QUICK, measure_every_s=0
+        )
+        app = Flask("alerts")
+        register_errors(app)
+        app.register_blueprint(make_alerts(self.alerts, lambda view: view))
+        self.api: FlaskClient = app.test_client()
+
+    def post(self, path: str, **said: Any) -> dict[str, Any]:
+        answer = self.api.post(f"/api/alerts{path}", json=said)
+        assert answer.status_code < 300, answer.text
+        return dict(answer.get_json())
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = self.api.get(f"/api/alerts{path}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.get_json())
+
+    def rule(self, signal: str, **said: Any) -> dict[str, Any]:
+        return dict(self.post("/rules", name=said.pop("name", signal), signal=signal, **said)["rule"])
+
+    def webhook(self, receiver: Receiver, **said: Any) -> dict[str, Any]:
+        wanted = {
+            "name": f"hook {receiver.port}",
+            "kind": "webhook",
+            "webhook": {"url": receiver.url, "secret": SECRET},
+        }
+        return dict(self.post("/channels", **{**wanted, **said})["channel"])
+
+    def open(self) -> list[dict[str, Any]]:
+        return list(self.get("")["alerts"])
+
+    def all(self) -> list[dict[str, Any]]:
+        return list(self.get("?state=all")["alerts"])
+
+    def deliveries(self, state: str) -> list[dict[str, Any]]:
+        return list(self.get(f"/deliveries?state={state}")["deliveries"])
+
+    def look(self) -> None:
+        """Evaluate now, instead of waiting for the thread."""
+        while self.alerts._evaluator.run():
+            pass
+
+    def running(self, title: str = "Index", **said: Any) -> str:
+        mission = self.tracker.create(title=title, **said)
+        self.tracker.start(mission.id)
+        return mission.id
+
+    def failed(self, title: str = "Index", **said: Any) -> str:
+        mission_id = self.running(title, **said)
+        self.tracker.fail(mission_id, error_message="out of memory\nat line 3")
+        return mission_id
+
+
+@pytest.fixture
+def place(make_tracker: Callable[..., MissionTracker], dsn: str) -> Iterator[Place]:
+    """Alerts that evaluate only when told, and deliver nothing."""
+    place = Place(make_tracker(), dsn)
+    yield place
+    place.alerts.close()
+
+
+@pytest.fixture
+def live(make_tracker: Callable[..., MissionTracker], dsn: str) -> Iterator[Place]:
+    """Alerts with their threads."""
+    place = Place(make_tracker(), dsn)
+    place.alerts.start()
+    yield place
+    place.alerts.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+# Rules on events.
+
+
+def test_a_failure_fires_once_and_says_why(place: Place) -> None:
+    rule = place.rule("failed", severity="critical")
+
+    mission_id = place.failed("Index the corpus")
+    place.look()
+    place.look()
+
+    (alert,) = place.open()
+    assert alert["summary"] == "“Index the corpus” failed: out of memory"
+    assert (alert["rule_id"], alert["mission_id"], alert["severity"]) == (rule["id"], mission_id, "critical")
+    assert (alert["count"], alert["state"], alert["acknowledged_at"]) == (1, "firing", None)
+
+
+def test_what_happened_before_a_rule_was_there_or_on_is_not_its_own(place: Place) -> None:
+    place.failed("Before")
+    rule = place.rule("failed", enabled=False)
+    place.failed("While it was off")
+    place.look()
+    said = {key: rule[key] for key in ("name", "signal")}
+    assert place.api.put(f"/api/alerts/rules/{rule['id']}", json=said).status_code == 200
+
+    place.failed("After")
+    place.look()
+
+    assert [alert["summary"] for alert in place.open()] == ["“After” failed: out of memory"]
+
+
+def test_a_filter_lets_only_its_missions_fire(place: Place) -> None:
+    place.rule("failed", cooldown_s=0, filter={"type": ["billing"], "priority": ["high", "critical"]})
+
+    place.failed("Wrong type", priority="high", metadata={"type": "search"})
+    place.failed("Wrong priority", priority="low", metadata={"type": "billing"})
+    place.failed("Right", priority="critical", metadata={"type": "billing"})
+    place.look()
+
+    assert [alert["summary"] for alert in place.open()] == ["“Right” failed: out of memory"]
+
+
+def test_what_follows_within_the_cooldown_is_counted_and_tells_nobody(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed", cooldown_s=300)
+    place.webhook(receiver)
+
+    for _ in range(3):
+        place.failed()
+    place.look()
+    clock.advance(299)
+    place.failed()
+    place.look()
+    assert [alert["count"] for alert in place.open()] == [4]
+    clock.advance(2)
+    place.failed()
+    place.look()
+
+    assert [alert["count"] for alert in place.open()] == [1, 4]
+    assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_a_stalled_mission_fires_and_its_return_ends_it(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock, rules=Rules()), dsn)
+    place.rule("stalled")
+    mission_id = place.running("Quiet one")
+    clock.advance(200)
+    place.tracker.look_after()
+    place.look()
+    assert [alert["summary"][:25] for alert in place.open()] == ["“Quiet one” is silent. No"]
+
+    place.tracker.progress(mission_id, progress=50)
+    place.look()
+
+    assert place.open() == []
+    assert place.all()[0]["resolved_at"] is not None
+    place.alerts.close()
+
+
+def test_a_used_up_budget_fires_but_a_person_who_cancels_does_not(place: Place) -> None:
+    place.rule("over_budget")
+
+    place.tracker.cancel(place.running("By hand"), reason="enough")
+    place.tracker.progress(place.running("Dear", budget={"cost": 1.0}), progress=5, cost_estimate=2.0)
+    place.look()
+
+    (alert,) = place.open()
+    assert alert["summary"].startswith("“Dear” was stopped: Budget exceeded: cost $2 of $1")
+
+
+def test_a_question_fires_until_it_is_answered(live: Place) -> None:
+    live.rule("question")
+    mission_id = live.running("Refund")
+    from mission_dashboard.reports import AnswerReport, AskReport, understand
+    from mission_dashboard.steering import Answer, Ask
+
+    asked = live.tracker.execute(Ask(mission_id, understand(AskReport, {"text": "Refund $412?"}), None)).mission
+    (alert,) = wait_for(live.open)
+    assert alert["summary"] == "“Refund” asks: Refund $412?"
+    assert asked.question is not None
+    said = understand(AnswerReport, {"question_id": asked.question.id, "answer": "yes"})
+    live.tracker.execute(Answer(mission_id, said, None))
+
+    wait_for(lambda: not live.open())
+
+
+def test_a_cancel_that_nobody_confirms_fires_until_it_is_acknowledged(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    from mission_dashboard.reports import AcknowledgeReport, understand
+    from mission_dashboard.steering import Acknowledge
+
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("unconfirmed_cancel")
+    mission_id = place.running("Deaf")
+    place.tracker.cancel(mission_id, reason="stop")
+    place.look()
+    assert place.open() == []
+    clock.advance(31)
+    place.tracker.look_after()
+    place.look()
+    assert len(place.open()) == 1
+
+    place.tracker.execute(Acknowledge(mission_id, understand(AcknowledgeReport, {"directive": "cancel"}), None))
+    place.look()
+
+    assert place.open() == []
+    place.alerts.close()
+
+
+def test_a_failure_ends_when_its_retry_completes(place: Place) -> None:
+    place.rule("failed", cooldown_s=0)
+    first, second = place.failed("One"), place.failed("Two")
+    place.look()
+    retry = place.tracker.retry(first)
+    place.tracker.start(retry.id)
+    place.tracker.complete(retry.id)
+
+    place.look()
+
+    assert [alert["mission_id"] for alert in place.open()] == [second]
+
+
+def test_two_processes_find_each_event_once(make_tracker: Callable[..., MissionTracker], dsn: str) -> None:
+    places = [Place(make_tracker(), dsn) for _ in range(2)]
+    places[0].rule("failed", cooldown_s=0)
+    for place in places:
+        place.alerts.start()
+
+    ids = {place.failed() for _ in range(20) for place in places}
+
+    wait_for(lambda: len(places[0].all()) >= 40)
+    stays(lambda: len(places[0].all()), 40, 0.3)
+    assert {alert["mission_id"] for alert in places[0].all()} == ids
+    for place in places:
+        place.alerts.close()
+
+
+# Rules on measures.
+
+
+def test_measures_fire_at_their_threshold_and_end_below_it(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("error_rate", threshold=40, min_count=4, notify_resolved=True)
+    place.rule("queue_age", threshold=60, filter={"priority": ["critical"]})
+    place.rule("count", threshold=2)
+    place.rule("cost_per_hour", threshold=12, window_s=600)
+    place.rule("duration_p95", threshold=100, min_count=2)
+    waiting = place.tracker.create(title="Waits", priority="critical")
+    place.tracker.create(title="May wait", priority="low")
+    dear = [place.running() for _ in range(2)]
+    clock.advance(120)
+    for mission_id in dear:
+        place.tracker.complete(mission_id, cost_estimate=1.5)
+    place.failed()
+    place.look()
+    assert {alert["signal"]: alert["value"] for alert in place.open()} == {
+        "queue_age": 120.0,
+        "cost_per_hour": 18.0,
+        "duration_p95": 120.0,
+    }
+    place.failed()
+    place.look()
+    place.look()
+    found = {alert["signal"]: alert for alert in place.open()}
+    assert set(found) == {"queue_age", "cost_per_hour", "duration_p95", "error_rate", "count"}
+    assert found["error_rate"]["value"] == 50.0
+    assert found["error_rate"]["summary"] == "error_rate: 50%, limit 40%"
+
+    place.tracker.start(waiting.id)
+    clock.advance(901)
+    place.look()
+
+    assert place.open() == []
+    place.alerts.close()
+
+
+def test_missions_slower_than_95_of_100_like_them_fire(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("slow", threshold=1, min_count=5, window_s=3600)
+    for _ in range(5):
+        mission_id = place.running(metadata={"type": "indexing"})
+        clock.advance(10)
+        place.tracker.complete(mission_id)
+    place.running("Like no other", metadata={"type": "rare"})
+    slow = place.running("Slow", metadata={"type": "indexing"})
+    clock.advance(9)
+    place.look()
+    assert place.open() == []
+    clock.advance(2)
+    place.look()
+    assert [alert["value"] for alert in place.open()] == [1.0]
+
+    place.tracker.complete(slow)
+    place.look()
+
+    assert place.open() == []
+    place.alerts.close()
+
+
+def test_silence_of_all_missions_fires_until_something_is_heard(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.failed()
+    place.rule("silence", threshold=3600)
+    run_sql(dsn, "UPDATE alert_rules SET created_at = %s", (clock.now,))
+    clock.advance(3599)
+    place.look()
+    assert place.open() == []
+    clock.advance(1)
+    place.look()
+    assert [alert["summary"] for alert in place.open()] == ["silence: 1 h 0 m, limit 1 h 0 m"]
+
+    place.tracker.create(title="Life")
+    place.look()
+
+    assert place.open() == []
+    place.alerts.close()
+
+
+# Delivery.
+
+
+def test_a_webhook_is_told_exactly_once_and_can_tell_who_sent_it(live: Place, receiver: Receiver) -> None:
+    live.rule("failed")
+    live.webhook(receiver)
+
+    mission_id = live.failed("Index")
+    wait_for(lambda: live.deliveries("delivered"))
+    stays(lambda: len(receiver.taken), 1, 0.4)
+
+    taken = receiver.taken[0]
+    signed = f"{taken.headers['webhook-id']}.{taken.headers['webhook-timestamp']}.".encode() + taken.body
+    expected = base64.b64encode(hmac.new(b"k" * 32, signed, hashlib.sha256).digest()).decode()
+    assert taken.headers["webhook-signature"] == f"v1,{expected}"
+    assert taken.said["type"] == "alert.firing"
+    assert taken.said["data"]["mission_id"] == mission_id
+    assert taken.said["data"]["summary"] == "“Index” failed: out of memory"
+
+
+def test_without_a_channel_nothing_is_delivered_and_only_chosen_channels_are_told(
+    live: Place, receiver: Receiver
+) -> None:
+    live.rule("failed", name="Before any channel", cooldown_s=0)
+    live.failed()
+    wait_for(live.open)
+    other = Receiver()
+    channel = live.webhook(receiver)
+    live.webhook(other)
+    said = {"name": "Before any channel", "signal": "failed", "channels": [channel["id"]], "cooldown_s": 0}
+    live.api.put(f"/api/alerts/rules/{live.get('/rules')['rules'][0]['id']}", json=said)
+
+    live.failed()
+
+    wait_for(lambda: receiver.taken)
+    stays(lambda: (len(receiver.taken), len(other.taken)), (1, 0), 0.3)
+    other.close()
+
+
+def test_a_receiver_that_errs_is_tried_again_with_the_same_id(live: Place, receiver: Receiver) -> None:
+    receiver.statuses = [500, 503]
+    live.rule("failed")
+    live.webhook(receiver)
+
+    live.failed()
+    (letter,) = wait_for(lambda: live.deliveries("delivered"))
+
+    assert letter["attempts"] == 3
+    assert {taken.headers["webhook-id"] for taken in receiver.taken} == {letter["id"]}
+
+
+def test_what_cannot_be_delivered_becomes_a_dead_letter_that_can_be_sent_again(live: Place, receiver: Receiver) -> None:
+    receiver.statuses = [500] * 3
+    live.rule("failed")
+    live.webhook(receiver)
+    live.failed()
+    (dead,) = wait_for(lambda: live.deliveries("dead"))
+    assert (dead["attempts"], dead["last_error"]) == (3, "It answered 500.")
+
+    live.post(f"/deliveries/{dead['id']}/resend")
+
+    (letter,) = wait_for(lambda: live.deliveries("delivered"))
+    assert letter["id"] == dead["id"]
+    assert live.deliveries("dead") == []
+    assert live.api.post(f"/api/alerts/deliveries/{dead['id']}/resend").status_code == 409
+
+
+def test_redirects_are_not_followed_and_gone_is_final(live: Place, receiver: Receiver) -> None:
+    receiver.statuses = [302, 410]
+    live.rule("failed")
+    live.webhook(receiver)
+
+    live.failed()
+    (dead,) = wait_for(lambda: live.deliveries("dead"))
+
+    assert [taken.path for taken in receiver.taken] == ["/hook", "/hook"]
+    assert (dead["attempts"], dead["last_error"]) == (2, "It answered 410.")
+
+
+def test_a_receiver_that_hangs_keeps_nobody_else_waiting(live: Place, receiver: Receiver) -> None:
+    slow = Receiver(hangs=True)
+    live.rule("failed")
+    live.webhook(slow)
+    live.webhook(receiver)
+
+    live.failed()
+
+    wait_for(lambda: receiver.taken and slow.taken, 5)
+    slow.close()
+
+
+def test_slack_is_told_in_its_own_form(live: Place, receiver: Receiver) -> None:
+    live.rule("failed", severity="critical")
+    live.post("/channels", name="Slack", kind="slack", slack={"url": receiver.url})
+
+    live.failed("<b>& co")
+
+    wait_for(lambda: receiver.taken)
+    assert receiver.taken[0].said == {"text": "🔴 *critical* “&lt;b&gt;&amp; co” failed: out of memory\nRule: failed"}
+
+
+def test_mail_is_sent_and_no_title_can_add_headers(live: Place) -> None:
+    mailbox = Mailbox()
+    live.rule("failed")
+    email = {"host": "127.0.0.1", "port": mailbox.port, "security": "none"}
+    email |= {"sender": "dash@example.com", "recipients": ["a@example.com", "b@example.com"]}  # type: ignore[dict-item]
+    live.post("/channels", name="Mail", kind="email", email=email)
+
+    live.failed("Index\r\nBcc: thief@example.com")
+    (letter,) = wait_for(lambda: mailbox.letters)
+
+    assert letter["To"] == "a@example.com, b@example.com"
+    assert "Bcc" not in letter
+    assert "failed: out of memory" in letter.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    mailbox.close()
+
+
+def test_browsers_are_told_and_the_count_is_kept_up_to_date(live: Place) -> None:
+    live.rule("failed")
+    live.post("/channels", name="Browsers", kind="browser")
+
+    live.failed()
+
+    wait_for(lambda: any(event == "alert" for event, _ in live.shown))
+    wait_for(lambda: ("alerts_update", {"open": 1, "unseen": 1, "critical": 0}) in live.shown)
+    live.post(f"/{live.open()[0]['id']}/acknowledge", by="Ada")
+    wait_for(lambda: live.shown[-1] == ("alerts_update", {"open": 1, "unseen": 0, "critical": 0}))
+
+
+def test_the_end_is_told_where_a_rule_says_so(live: Place, receiver: Receiver) -> None:
+    live.rule("queue_age", threshold=0, notify_resolved=True, cooldown_s=0)
+    live.webhook(receiver)
+    mission = live.tracker.create(title="Waits")
+    wait_for(lambda: len(receiver.taken) == 1)
+
+    live.tracker.start(mission.id)
+
+    wait_for(lambda: len(receiver.taken) == 2)
+    assert [taken.said["type"] for taken in receiver.taken] == ["alert.firing", "alert.resolved"]
+
+
+@pytest.mark.parametrize("moment", ["before it was tried", "while it was being sent"])
+def test_kill_9_between_firing_and_delivery_loses_nothing(data_dir: Path, dsn: str, moment: str) -> None:
+    port = free_port()
+    hanging = Receiver(port, hangs=True) if moment == "while it was being sent" else None
+    settings = {"POSTGRES_DSN": dsn, "MISSION_DASHBOARD_ALERT_HOSTS": "127.0.0.1"}
+    dashboard = Dashboard(data_dir, **settings).start()
+    try:
+        hook = {"url": f"http://127.0.0.1:{port}/hook", "secret": SECRET}
+        dashboard.post("/api/alerts/channels", name="hook", kind="webhook", webhook=hook)
+        dashboard.post("/api/alerts/rules", name="failed", signal="failed")
+        mission_id = dashboard.create_running("Index")
+        dashboard.post(f"/api/missions/{mission_id}/fail", error_message="broken")
+        wait_for(lambda: run_sql(dsn, "SELECT 1 FROM alert_deliveries WHERE attempts > 0"))
+        if hanging is not None:
+            wait_for(lambda: hanging.taken)
+        dashboard.kill()
+        if hanging is not None:
+            hanging.close()
+        assert run_sql(dsn, "SELECT delivered_at FROM alert_deliveries") == [(None,)]
+        receiver = Receiver(port)
+        # The lease of the dead process, or the pause after its try, ends.
+        run_sql(dsn, "UPDATE alert_deliveries SET due_at = now()")
+
+        dashboard.start()
+
+        wait_for(lambda: receiver.taken)
+        wait_for(lambda: dashboard.get("/api/alerts/deliveries?state=delivered")["deliveries"])
+        assert [taken.said["data"]["mission_id"] for taken in receiver.taken] == [mission_id]
+        receiver.close()
+    finally:
+        dashboard.stop()
+
+
+def test_what_failed_while_no_process_evaluated_is_told_by_the_next(
+    make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    first = Place(make_tracker(), dsn)
+    first.rule("failed")
+    first.webhook(receiver)
+    first.failed("Nobody looked")
+    first.alerts.close()
+
+    second = Place(make_tracker(), dsn)
+    second.alerts.start()
+
+    wait_for(lambda: receiver.taken)
+    second.alerts.close()
+
+
+# Silences and acknowledgement.
+
+
+def test_a_silence_holds_back_and_when_it_is_over_what_is_still_wrong_is_told(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    rule = place.rule("failed", cooldown_s=0)
+    place.webhook(receiver)
+    place.post("/silences", minutes=10, rule_id=rule["id"], reason="deploying", by="Ada")
+    assert [silence["created_by"] for silence in place.get("/silences")["silences"]] == ["Ada"]
+
+    place.failed()
+    place.look()
+    assert [alert["silenced"] for alert in place.open()] == [True]
+    assert (place.deliveries("waiting"), place.get("")["counts"]["unseen"]) == ([], 0)
+    clock.advance(601)
+    place.look()
+
+    assert [alert["silenced"] for alert in place.open()] == [False]
+    assert len(place.deliveries("waiting")) == 1
+    assert place.get("/silences")["silences"] == []
+    place.alerts.close()
+
+
+def test_a_silence_of_some_missions_leaves_the_others_loud(place: Place, receiver: Receiver) -> None:
+    place.rule("failed", cooldown_s=600)
+    place.webhook(receiver)
+    place.post("/silences", minutes=10, filter={"type": ["batch"]})
+
+    place.failed("Quiet", metadata={"type": "batch"})
+    place.failed("Loud", metadata={"type": "web"})
+    place.look()
+
+    assert [letter["summary"] for letter in place.deliveries("waiting")] == ["“Loud” failed: out of memory"]
+
+
+def test_an_alert_is_acknowledged_once_and_ended_by_hand(place: Place) -> None:
+    place.rule("failed")
+    place.failed()
+    place.look()
+    (alert,) = place.open()
+
+    seen = place.post(f"/{alert['id']}/acknowledge", by="Ada")["alert"]
+    again = place.post(f"/{alert['id']}/acknowledge", by="Bob")["alert"]
+    assert (seen["acknowledged_by"], again["acknowledged_by"]) == ("Ada", "Ada")
+    assert seen["acknowledged_at"] == again["acknowledged_at"]
+    ended = place.post(f"/{alert['id']}/resolve")["alert"]
+
+    assert (ended["state"], place.open()) == ("resolved", [])
+
+
+# The API.
+
+
+def test_secrets_of_channels_are_never_shown_and_stay_where_they_are_left_out(
+    live: Place, receiver: Receiver, dsn: str
+) -> None:
+    slack = live.post("/channels", name="S", kind="slack", slack={"url": "https://hooks.slack.com/T0/hidden"})[
+        "channel"
+    ]
+    email = {"host": "mail.example.com", "user": "u", "password": "hidden", "sender": "a@b.c", "recipients": ["d@e.f"]}
+    live.post("/channels", name="E", kind="email", email=email)
+    hook = {"url": f"{receiver.url}?token=hidden", "secret": SECRET}
+    channel = live.post("/channels", name="W", kind="webhook", webhook=hook)["channel"]
+
+    shown = live.api.get("/api/alerts/channels").text
+    assert "hidden" not in shown
+    assert SECRET not in shown
+    changed = {"name": "W2", "kind": "webhook", "webhook": {"url": f"{receiver.url}?token=hidden"}}
+    assert live.api.put(f"/api/alerts/channels/{channel['id']}", json=changed).status_code == 200
+    assert live.post(f"/channels/{channel['id']}/test") | {"timestamp": ""} == {
+        "sent": True,
+        "detail": "It was sent.",
+        "timestamp": "",
+    }
+    assert receiver.taken[0].said["type"] == "alert.test"
+    assert (
+        live.api.put(
+            f"/api/alerts/channels/{slack['id']}", json={"name": "S", "kind": "slack", "slack": {}}
+        ).status_code
+        == 200
+    )
+    # A kept secret must not be sent to a new place.
+    changed["webhook"] = {"url": "https://thief.example.com/"}
+    assert live.api.put(f"/api/alerts/channels/{channel['id']}", json=changed).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/rules", {"name": "x", "signal": "error_rate"}),
+        ("/rules", {"name": "x", "signal": "failed", "threshold": 3}),
+        ("/rules", {"name": "x", "signal": "nothing"}),
+        ("/rules", {"name": "x", "signal": "failed", "filter": {"status": ["failed"]}}),
+        ("/rules", {"name": "x", "signal": "failed", "channels": ["01890a5d-ac96-774b-bcce-b302099a8057"]}),
+        ("/channels", {"name": "x", "kind": "webhook"}),
+        ("/channels", {"name": "x", "kind": "webhook", "webhook": {"url": "https://example.com"}}),
+        ("/channels", {"name": "x", "kind": "webhook", "webhook": {"url": "file:///etc/passwd", "secret": SECRET}}),
+        ("/channels", {"name": "x", "kind": "webhook", "webhook": {"url": "https://u:p@h/", "secret": SECRET}}),
+        ("/channels", {"name": "x", "kind": "webhook", "webhook": {"url": "https://h:99999/", "secret": SECRET}}),
+        ("/channels", {"name": "x", "kind": "webhook", "webhook": {"url": "https://h/", "secret": "whsec_short"}}),
+        ("/channels", {"name": "x", "kind": "slack"}),
+        (
+            "/channels",
+            {"name": "x", "kind": "email", "email": {"host": "h", "sender": "a@b", "recipients": ["x\r\nRCPT"]}},
+        ),
+        ("/silences", {"minutes": 0}),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_sentence(place: Place, path: str, said: dict[str, Any]) -> None:
+    answer = place.api.post(f"/api/alerts{path}", json=said)
+
+    assert (answer.status_code, bool(answer.get_json()["errors"])) == (422, True)
+
+
+def test_unknown_ids_taken_names_and_odd_queries_are_told(place: Place) -> None:
+    place.rule("failed", name="One")
+    unknown = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+    assert place.api.post("/api/alerts/rules", json={"name": "One", "signal": "stalled"}).status_code == 409
+    for method, path in (
+        ("post", f"/{unknown}/acknowledge"),
+        ("post", f"/{unknown}/resolve"),
+        ("post", "/no-uuid/resolve"),
+        ("delete", f"/rules/{unknown}"),
+        ("delete", f"/channels/{unknown}"),
+        ("post", f"/channels/{unknown}/test"),
+        ("delete", f"/silences/{unknown}"),
+        ("post", f"/deliveries/{unknown}/resend"),
+    ):
+        assert getattr(place.api, method)(f"/api/alerts{path}").status_code == 404, path
+    for query in ("?state=odd", "?limit=0", "?cursor=x", "/deliveries?state=odd", "/rules?a=b"):
+        assert place.api.get(f"/api/alerts{query}").status_code == 422, query
+
+
+def test_all_alerts_come_in_pages_and_a_deleted_rule_ends_what_it_found(place: Place) -> None:
+    rule = place.rule("failed", cooldown_s=0)
+    for number in range(5):
+        place.failed(str(number))
+    place.look()
+    first = place.get("?state=all&limit=3")
+    second = place.get(f"?state=all&limit=3&cursor={first['next_cursor'].replace('+', '%2B')}")
+    assert len({alert["id"] for alert in first["alerts"] + second["alerts"]}) == 5
+    assert second["next_cursor"] is None
+
+    assert place.api.delete(f"/api/alerts/rules/{rule['id']}").status_code == 200
+
+    assert (place.open(), len(place.all())) == ([], 5)
+
+
+def test_the_usual_rules_are_offered_and_created_once(place: Place) -> None:
+    offered = place.get("/rules")
+    assert (offered["rules"], len(offered["usual"])) == ([], 7)
+
+    assert len(place.post("/rules/usual")["rules"]) == 7
+    assert place.post("/rules/usual")["rules"] == []
+    assert place.get("/rules")["usual"] == []
+
+
+# Where alerts may go.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.1.2.3",
+        "192.168.0.1",
+        "172.16.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "[::1]",
+        "fe80::1",
+        "fd00:ec2::254",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "2130706433",
+        "0x7f000001",
+        "127.1",
+    ],
+)
+def test_inner_addresses_are_refused_however_they_are_written(host: str) -> None:
+    with pytest.raises(Refused):
+        Reach().resolve(host, 80)
+
+
+def test_public_addresses_and_allowed_hosts_and_networks_are_reached() -> None:
+    assert Reach().resolve("93.184.216.34", 443) == "93.184.216.34"
+    assert Reach(networks=[ipaddress.ip_network("10.0.0.0/8")]).resolve("10.9.8.7", 80) == "10.9.8.7"
+    assert Reach(hosts=["localhost"]).resolve("LOCALHOST.", 80) in ("127.0.0.1", "::1")
+    with pytest.raises(Refused):
+        Reach(networks=[ipaddress.ip_network("10.0.0.0/8")]).resolve("127.0.0.1", 80)
+
+
+def test_a_webhook_inside_is_refused_and_never_connected_to(
+    make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(), dsn, Reach())
+    channel = place.webhook(receiver)
+
+    tested = place.post(f"/channels/{channel['id']}/test")
+
+    assert tested["sent"] is False
+    assert "not a public address" in tested["detail"]
+    assert receiver.taken == []
+    place.alerts.close()
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch, make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    """A name that leads outside when checked and inside when connected to (DNS rebinding) gains nothing."""
+    import socket
+
+    answers = iter(["127.0.0.2", "127.0.0.1"])
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def lookup(host: Any, *rest: Any) -> Any:
+        if host != "rebind.test":
+            return real(host, *rest)
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), receiver.port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    place = Place(make_tracker(), dsn, Reach(networks=[ipaddress.ip_network("127.0.0.2/32")]))
+    hook = {"url": f"http://rebind.test:{receiver.port}/", "secret": SECRET}
+    channel = place.post("/channels", name="R", kind="webhook", webhook=hook)["channel"]
+
+    tested = place.post(f"/channels/{channel['id']}/test")
+
+    assert (asked, receiver.taken, tested["sent"]) == (["rebind.test"], [], False)
+    place.alerts.close()
+
+
+def test_the_setting_names_hosts_and_networks(tmp_path: Path, settings: Settings) -> None:
+    from mission_dashboard.config import load_settings
+
+    given = {"MISSION_DASHBOARD_DATA_DIR": str(tmp_path), "MISSION_DASHBOARD_ALERT_HOSTS": "Relay.internal, 10.0.0.0/8"}
+    hosts, networks = load_settings(given, tmp_path / "none").alert_hosts
+
+    assert (hosts, [str(network) for network in networks]) == (("relay.internal",), ["10.0.0.0/8"])
+    assert settings.alert_hosts == ((), ())
