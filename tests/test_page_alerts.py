@@ -143,7 +143,7 @@ def test_the_browser_notifies_whoever_asked_for_it_and_nobody_else(browser: Brow
     page.get_by_label("Notify me in this browser").check()
     fail(dashboard, "Asked for")
 
-    page.wait_for_function("window.told.length > 0", timeout=SLOW_MS)
+    wait_for(lambda: page.evaluate("window.told"))
     assert page.evaluate("window.told") == [["Failures", "“Asked for” failed: out of memory"]]
     page.reload()
     expect(page.locator(".live-state")).to_have_attribute("data-phase", "live", timeout=SLOW_MS)
