@@ -346,6 +346,15 @@ def test_a_page_of_another_origin_cannot_use_the_cookie(dashboard: Dashboard, ad
     assert "stolen" not in browser.get(f"{dashboard.url}/api/keys", timeout=10).text
 
 
+def test_a_link_cannot_make_who_is_logged_in_report_a_mission(dashboard: Dashboard, admin_key: str) -> None:
+    browser = log_in(dashboard, admin_key)
+
+    answer = browser.get(f"{dashboard.url}/ping/led-here/start", headers={"Origin": None}, timeout=10)  # type: ignore[arg-type]
+
+    assert answer.status_code == 403
+    assert "led-here" not in json.dumps(dashboard.get("/api/missions?limit=200"))
+
+
 def test_who_is_logged_in_cannot_sign_as_somebody_else(dashboard: Dashboard, admin_key: str) -> None:
     _, key = make_key(dashboard, admin_key, "operate")
     browser = log_in(dashboard, key)

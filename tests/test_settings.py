@@ -39,6 +39,7 @@ BAD = {
     "MISSION_DASHBOARD_STALL_AFTER": ("soon", "0", "nan", "indexing=900", "180, =5"),
     "MISSION_DASHBOARD_LOST_AFTER": ("never", "-1"),
     "MISSION_DASHBOARD_CONFIRM_WITHIN": ("off", "0"),
+    "MISSION_DASHBOARD_ALERT_HOSTS": ("10.0.0.0/99", "http://relay"),
     "MISSION_DASHBOARD_KEEP_MISSIONS": (
         "",
         "soon",
@@ -55,9 +56,6 @@ BAD = {
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
     "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
-    "MISSION_DASHBOARD_WEBHOOK_NETWORKS": ("everywhere",),
-    "MISSION_DASHBOARD_SMTP_URL": ("mail.example.com", "http://mail.example.com", "smtp://"),
-    "MISSION_DASHBOARD_MAIL_FROM": ("",),
     "MISSION_DASHBOARD_ADMIN_KEY": ("short", "with spaces in it, though long enough"),
     "MISSION_DASHBOARD_TRUSTED_PROXIES": ("proxy.example.com", "10.0.0.0/40", "all"),
     "MISSION_DASHBOARD_SESSION_HOURS": ("0", "-1", "nan", "long"),

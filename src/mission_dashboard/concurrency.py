@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mission_dashboard.config import prefer_system_dns
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask_socketio import SocketIO
 
+T = TypeVar("T")
 BACKLOG = 2048
 MAX_CONNECTIONS = 20_000
 IDLE_TIMEOUT_S = 75
@@ -156,3 +158,13 @@ class Server:
         server = make_server(host, port, self._app, threaded=True, request_handler=Handler, fd=descriptor)
         self._stop = server.shutdown
         server.serve_forever(poll_interval=0.05)
+
+
+def blocking(call: Callable[..., T], *given: object) -> T:
+    """Make a call that blocks its whole thread, like looking up a name, without stopping green threads."""
+    eventlet = sys.modules.get("eventlet")
+    if eventlet is None or not eventlet.patcher.is_monkey_patched("socket"):
+        return call(*given)
+    from eventlet import tpool
+
+    return cast(T, tpool.execute(call, *given))

@@ -29,7 +29,8 @@ FINAL = ("completed", "failed", "cancelled")
 STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
 )
-SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret", "smtp_url")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.ASCII)
+SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret")
 """Settings whose values are never repeated."""
 
 
@@ -84,9 +85,8 @@ class Settings:
     """By mission type; the empty type is for all others."""
     lost_after: timedelta | None
     confirm_within: timedelta
-    webhook_networks: tuple[Network, ...]
-    smtp_url: str
-    mail_from: str
+    alert_hosts: tuple[tuple[str, ...], tuple[Network, ...]]
+    """Hosts, and networks, inside that alerts may be sent to."""
     admin_key: str
     trusted_proxies: tuple[Network, ...]
     session_hours: timedelta
@@ -155,12 +155,6 @@ def _networks(text: str) -> tuple[Network, ...]:
 def _admin_key(text: str) -> str:
     if text and not (len(text) >= MIN_ADMIN_KEY and text.isascii() and text.isprintable() and " " not in text):
         raise ValueError(f"must have at least {MIN_ADMIN_KEY} characters, no spaces; 'openssl rand -hex 32' makes it")
-    return text
-
-
-def _smtp(text: str) -> str:
-    if text and not re.fullmatch(r"smtps?://[^\s/]+/?", text):
-        raise ValueError("must read like smtp://user:password@host:587, or smtps://")
     return text
 
 
@@ -273,6 +267,19 @@ def _days_by_status(text: str) -> Mapping[str, timedelta | None]:
     return days
 
 
+def _hosts_and_networks(text: str) -> tuple[tuple[str, ...], tuple[Network, ...]]:
+    hosts: list[str] = []
+    networks: list[Network] = []
+    for part in (part.strip().lower() for part in text.split(",") if part.strip()):
+        if re.fullmatch(r"[0-9a-f:.]+(/\d+)?", part) and (":" in part or part[0].isdigit()):
+            networks.append(ip_network(part, strict=False))
+        elif _HOST.fullmatch(part):
+            hosts.append(part)
+        else:
+            raise ValueError("must be a list of hosts and networks like relay.internal, 10.0.0.0/8")
+    return tuple(hosts), tuple(networks)
+
+
 # README's table of settings is compared with this one by a test.
 SETTINGS: Mapping[str, Setting] = {
     "port": Setting("MISSION_DASHBOARD_PORT", "5002", "TCP port of the page and the API", _port),
@@ -327,6 +334,12 @@ SETTINGS: Mapping[str, Setting] = {
     "confirm_within": Setting(
         "MISSION_DASHBOARD_CONFIRM_WITHIN", "30", "seconds an agent has to acknowledge a cancel or a pause", _span
     ),
+    "alert_hosts": Setting(
+        "MISSION_DASHBOARD_ALERT_HOSTS",
+        "",
+        "hosts and networks inside that alerts may be sent to, like relay.internal, 10.0.0.0/8; none: public ones only",
+        _hosts_and_networks,
+    ),
     "keep_missions": Setting(
         "MISSION_DASHBOARD_KEEP_MISSIONS",
         "90, failed=180",
@@ -344,18 +357,6 @@ SETTINGS: Mapping[str, Setting] = {
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
     "prices": Setting(
         "MISSION_DASHBOARD_PRICES", "", "price file for models; unset: prices.toml in the data folder", _file_or_none
-    ),
-    "webhook_networks": Setting(
-        "MISSION_DASHBOARD_WEBHOOK_NETWORKS",
-        "",
-        "networks besides the internet to which alerts' webhooks may lead, like 10.0.0.0/8; none",
-        _networks,
-    ),
-    "smtp_url": Setting(
-        "MISSION_DASHBOARD_SMTP_URL", "", "mail server for alerts, smtp://user:password@host:587 or smtps://", _smtp
-    ),
-    "mail_from": Setting(
-        "MISSION_DASHBOARD_MAIL_FROM", "mission-dashboard@localhost", "from whom alerts by mail come", _filled
     ),
     "admin_key": Setting(
         "MISSION_DASHBOARD_ADMIN_KEY",

@@ -121,26 +121,32 @@ class SessionNotFound(MissionDashboardError):
         super().__init__(f"There is no session with the id {session_id!r}.")
 
 
-class AlertPartNotFound(MissionDashboardError):
-    """There is no such alert, rule, channel, silence or dead delivery."""
-
-    def __init__(self, what: str, known_as: str) -> None:
-        super().__init__(f"There is no {what} with the id {known_as!r}.")
-
-
-class NameTaken(MissionDashboardError):
-    """Another rule or channel has this name; nothing was written."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Another one is called {name!r}. Choose another name.")
-
-
 class LoginRefused(MissionDashboardError):
     """Nobody may log in with this."""
 
 
 class NotAllowed(MissionDashboardError):
     """The caller's key or role does not reach so far; nothing was written."""
+
+
+class AlertNotFound(MissionDashboardError):
+    """No alert, rule, channel, silence or delivery has this id."""
+
+    def __init__(self, what: str, its_id: str) -> None:
+        self.id = its_id
+        super().__init__(f"There is no {what} with the id {its_id!r}.")
+
+
+class NameTaken(MissionDashboardError):
+    """Another rule or channel has this name; nothing was written."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"The name {name!r} is taken. Choose another.")
+
+
+class NotDead(MissionDashboardError):
+    """The delivery was not given up: it arrived, or is being tried."""
 
 
 class IdempotencyConflict(MissionDashboardError):

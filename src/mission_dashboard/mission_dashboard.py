@@ -23,7 +23,7 @@ from mission_dashboard.errors import StartupError, StoreUnavailable
 if TYPE_CHECKING:
     from flask import Flask
 
-    from mission_dashboard.alerts.engine import Alerts
+    from mission_dashboard.alerts.service import Alerts
     from mission_dashboard.control import Rules
     from mission_dashboard.keep import Keep
     from mission_dashboard.mission_tracker import MissionTracker
@@ -49,8 +49,8 @@ class Application:
         self.app: Flask | None = None
         self.live: Live | None = None
         self.guard: Guard | None = None
-        self.alerts: Alerts | None = None
         self.retention: Retention | None = None
+        self.alerts: Alerts | None = None
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -67,10 +67,9 @@ class Application:
         self.app, self.live = create_app(self.settings, self.tracker)
         self.guard = self.app.extensions["guard"]
         self.guard.open()
-        self.alerts = self.app.extensions["alerts"]
-        self.alerts.open(self.live.announce)
-        self.tracker.subscribe(self.alerts.on_changes)
         self.live.start()
+        self.alerts = self.app.extensions["alerts"]
+        self.alerts.start()
         self.retention = _retention(dsn, self.settings, self.tracker)
         self.retention.start()
 
@@ -82,10 +81,10 @@ class Application:
 
     def close(self) -> None:
         """Stop all in the opposite order: what was queued is written, then the database stops."""
-        if self.live is not None:
-            self.live.close()
         if self.alerts is not None:
             self.alerts.close()
+        if self.live is not None:
+            self.live.close()
         if self.guard is not None:
             self.guard.close()
         if self.retention is not None:
@@ -131,23 +130,16 @@ def _retention(dsn: str, settings: Settings, tracker: MissionTracker) -> Retenti
     return Retention(PostgresRemover(dsn), keep, lambda: tracker.now, is_busy, tracker.forget_removed)
 
 
-def _alerts(settings: Settings, tracker: MissionTracker) -> Alerts:
-    from mission_dashboard.alerts.engine import Alerts
-    from mission_dashboard.alerts.senders import Mail, Senders
-    from mission_dashboard.postgres.alert_store import PostgresAlertStore
-
-    mail = Mail(settings.smtp_url, settings.mail_from) if settings.smtp_url else None
-    senders = Senders(settings.webhook_networks, mail)
-    return Alerts(PostgresAlertStore(tracker.store.dsn), senders, lambda: tracker.now)
-
-
 def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live]:
     """Build the Flask application around an open tracker; `Live` and the guard are not yet started."""
     from flask import Flask
     from flask_cors import CORS
     from flask_socketio import SocketIO
 
+    from mission_dashboard.alerts.addresses import Reach
+    from mission_dashboard.alerts.service import Alerts
     from mission_dashboard.monitoring.counters import Counters
+    from mission_dashboard.postgres.alert_store import PostgresAlertStore
     from mission_dashboard.web.addresses import IdConverter
     from mission_dashboard.web.alerts import make_alerts
     from mission_dashboard.web.api import make_api
@@ -193,19 +185,20 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     counters = Counters()
     live = Live(socketio, tracker, counters.pushes)
     limits = make_limits(app, settings)
+    alerts = Alerts(PostgresAlertStore(tracker.store.dsn), tracker, Reach(*settings.alert_hosts), live.tell)
+    app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
     guard.add_views(app, socketio, limits.api)
     take_reports(socketio, tracker, limits.report_gate)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
+    app.register_blueprint(make_alerts(alerts, limits.api))
     app.register_blueprint(make_costs(tracker, limits.api))
     app.register_blueprint(make_storage(tracker, keep_of(settings), limits.api))
     app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
     app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, limits.api))
-    alerts = app.extensions["alerts"] = _alerts(settings, tracker)
-    app.register_blueprint(make_alerts(alerts, limits.api))
     app.register_blueprint(make_docs(app, settings.static_url))
     app.register_blueprint(make_pages(app, PAGE / "static", settings.static_url))
     if settings.cors_origins:

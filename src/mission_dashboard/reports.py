@@ -37,7 +37,6 @@ MAX_QUESTION = 2_000
 MAX_ANSWER = 5_000
 MAX_OPTIONS = 20
 MAX_KEY_DAYS = 3_660
-_MAIL = re.compile(r"[^@\s,;<>\"]{1,64}@[A-Za-z0-9.-]{1,250}", re.ASCII)
 MAX_TIMEOUT_S = 30 * 24 * 3600.0
 
 
@@ -55,6 +54,12 @@ def storable_text(text: str) -> str:
 def _filled_text(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty or only spaces")
+    return text
+
+
+def _printable_text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable, as ids are")
     return text
 
 
@@ -130,7 +135,9 @@ def _canonical_uuid(text: str) -> str:
 
 
 Uuid = Annotated[str, Field(min_length=32, max_length=45), AfterValidator(_canonical_uuid)]
-MissionId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable_text)]
+MissionId = Annotated[
+    str, Field(min_length=1, max_length=255), AfterValidator(storable_text), AfterValidator(_printable_text)
+]
 Title = Annotated[
     str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(storable_text), AfterValidator(_filled_text)
 ]
@@ -387,83 +394,6 @@ class KeySaid(Said):
     expires_in_days: float | None = Field(
         None, gt=0, le=MAX_KEY_DAYS, description="after how many days it ends; never, where left out"
     )
-
-
-_Names = Annotated[list[Name], Field(min_length=1, max_length=50)]
-_Priorities = Annotated[list[Literal["low", "medium", "high", "critical"]], Field(min_length=1, max_length=4)]
-_EVENT_ALERTS = ("failed", "stalled", "over_budget", "cancel_unconfirmed", "question")
-MAX_PERIOD_S = 7 * 24 * 3600.0
-
-
-class AlertRuleSaid(Said):
-    """What to watch, and whom to tell."""
-
-    name: Name = Field(description="what people read")
-    kind: Literal[
-        "failed",
-        "stalled",
-        "over_budget",
-        "cancel_unconfirmed",
-        "question",
-        "error_rate",
-        "slow",
-        "cost",
-        "queue_age",
-        "silence",
-    ] = Field(description="the first five are about single missions, the others compare a measure with a threshold")
-    types: _Names | None = Field(None, description="only missions of these types")
-    agents: _Names | None = Field(None, description="only missions of these agents")
-    models: _Names | None = Field(None, description="only missions that use these models")
-    priorities: _Priorities | None = Field(None, description="only missions of these priorities")
-    threshold: float | None = Field(
-        None, ge=0, le=1e9, description="percent (error_rate), US dollars (cost), seconds (slow, queue_age, silence)"
-    )
-    window_s: float = Field(3600.0, ge=60, le=MAX_PERIOD_S, description="seconds over which is measured")
-    cooldown_s: float = Field(0.0, ge=0, le=MAX_PERIOD_S, description="seconds in which the rule tells only once")
-    severity: Literal["info", "warning", "critical"] = "warning"
-    channels: list[Name] = Field(default_factory=list, max_length=20, description="ids of channels")
-    is_on: bool = True
-
-    @model_validator(mode="after")
-    def _measures_against_something(self) -> AlertRuleSaid:
-        if self.kind not in _EVENT_ALERTS and self.threshold is None:
-            raise ValueError(f"threshold is required for {self.kind}")
-        return self
-
-
-class ChannelSaid(Said):
-    """Where alerts go."""
-
-    name: Name
-    kind: Literal["webhook", "slack", "email"]
-    target: Annotated[str, Field(min_length=3, max_length=2_000), AfterValidator(storable_text)] = Field(
-        description="an address: https://... for webhook and slack, ann@example.com for email"
-    )
-    is_on: bool = True
-
-    @model_validator(mode="after")
-    def _leads_somewhere(self) -> ChannelSaid:
-        if self.kind == "email":
-            if not _MAIL.fullmatch(self.target):
-                raise ValueError("target must be one address like ann@example.com")
-        elif not self.target.startswith(("http://", "https://")) or any(sign.isspace() for sign in self.target):
-            raise ValueError("target must begin with https:// (or http://)")
-        return self
-
-
-class SilenceSaid(Said):
-    """For how long alerts are told to nobody: those of a rule, of a mission, of both, or all."""
-
-    rule_id: Name | None = None
-    mission_id: Name | None = None
-    minutes: float = Field(gt=0, le=60 * 24 * 30, description="how long")
-    reason: Name = Field(description="why")
-
-
-class AcknowledgeAlertSaid(Said):
-    """Somebody looks after an alert."""
-
-    by: Name | None = Field(None, description="who")
 
 
 SaidT = TypeVar("SaidT", bound=Said)

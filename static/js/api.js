@@ -92,11 +92,6 @@ export const createMission = (mission, key) =>
 /** @param {string} id @param {import('./state.js').Deed} action @param {Record<string, unknown>} [body] */
 export const act = (id, action, body = {}) => call(`${at(id)}/${action}`, { method: 'POST', body });
 
-export const listAlerts = () => call('/api/alerts?open=true&limit=200');
-
-/** @param {string} id @param {string} by */
-export const acknowledgeAlert = (id, by) => call(`/api/alerts/${encodeURIComponent(id)}/acknowledge`, { method: 'POST', body: by ? { by } : {} });
-
 export const getSession = () => call('/api/session');
 
 export const listBudgets = () => call('/api/budgets');

@@ -1,9 +1,10 @@
 // Starts the page and joins its parts: the connection feeds the state, the state is painted, the address follows.
 import { io } from '../vendor/socket.io.js';
-import { followAlerts } from './alerts.js';
 import { attend, detail, hearHeartbeat, heed, readAgain } from './detail.js';
 import { effect, html, render } from './html.js';
 import { heedNeeds, readCounts, readHistory, readMore } from './feed.js';
+import { openMission } from './actions.js';
+import { followAlerts } from './alerts.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
 import { attendRecords, followRecords } from './records.js';
@@ -61,7 +62,7 @@ const live = follow(/** @type {any} */ (socket), listener, {
 setTheme(theme.value);
 effect(() => attend(route.value.mission));
 followRecords(/** @type {any} */ (socket));
-followAlerts(/** @type {any} */ (socket));
+followAlerts(/** @type {any} */ (socket), openMission);
 effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {

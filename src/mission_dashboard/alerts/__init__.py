@@ -1,1 +1,1 @@
-"""Alerts: rules that watch missions, what they found, and telling people of it so that nothing is lost."""
+"""Alerts: rules on events and measures, what they found, and telling people of it exactly once."""

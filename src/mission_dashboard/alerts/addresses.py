@@ -1,38 +1,68 @@
-"""Where webhooks may lead: to the internet, and to networks that the settings name; never to this machine by chance.
-
-Who may set a webhook must not reach with it what only this server can reach (server-side request forgery). So the name
-is resolved once, every address it has is checked, and the connection goes to an address that was checked.
+"""Where alerts may be sent: names are looked up, checked and connected to as checked, so that nobody uses the
+dashboard to reach what only its own machine or network may.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 
-Network = IPv4Network | IPv6Network
+from mission_dashboard.concurrency import blocking
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-class Forbidden(Exception):
-    """This address may not be asked; the message says why."""
+class Refused(Exception):
+    """Alerts may not be sent there, or it cannot be found."""
 
 
-def checked_address(url: str, allowed: Sequence[Network]) -> str:
-    """Return an address of the URL's host that may be asked; raise `Forbidden`, or OSError where it has none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Forbidden("it must begin with http:// or https:// and name a host")
-    if parts.username or parts.password:
-        raise Forbidden("it must not have a user or password in it")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    found = [str(info[4][0]) for info in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)]
-    for text in found:
-        address = ip_address(text.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not address.is_global and not any(address in network for network in allowed):
-            raise Forbidden(
-                f"{parts.hostname} leads to {address}, which is not on the internet; "
-                "MISSION_DASHBOARD_WEBHOOK_NETWORKS can allow its network"
-            )
-    return found[0]
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which hosts and networks alerts may be sent to although they are not public."""
+
+    hosts: Sequence[str] = ()
+    networks: Sequence[Network] = field(default=())
+
+    def resolve(self, host: str, port: int) -> str:
+        """Return the address to connect to; raise `Refused` where the host has any that is not allowed."""
+        name = host.strip("[]").rstrip(".").lower()
+        found = _addresses(name, port)
+        if name not in self.hosts:
+            for address in found:
+                if not self._is_allowed(address):
+                    raise Refused(
+                        f"{name} is not a public address. Only hosts and networks named in "
+                        "MISSION_DASHBOARD_ALERT_HOSTS may be reached inside."
+                    )
+        return str(found[0])
+
+    def _is_allowed(self, address: Address) -> bool:
+        if any(address.version == network.version and address in network for network in self.networks):
+            return True
+        return all(inner.is_global and not inner.is_multicast for inner in (address, *_inside(address)))
+
+
+def _addresses(name: str, port: int) -> Sequence[Address]:
+    try:
+        return [ipaddress.ip_address(name)]
+    except ValueError:
+        pass
+    try:
+        found = blocking(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"The host {name} cannot be found.") from error
+    return [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+
+
+def _inside(address: Address) -> Sequence[Address]:
+    """Return the IPv4 addresses that an IPv6 address leads to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return ()
+    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in NAT64:
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return [one for one in inner if one is not None]

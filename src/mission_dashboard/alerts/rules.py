@@ -1,144 +1,160 @@
-"""What can be watched, and what is known of an alert."""
+"""What an alert rule is: which signal it watches, in which missions, from which value on, and whom it tells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
+from typing import Any
 
 from mission_dashboard.events import EventType
-from mission_dashboard.missions import Cause
 
-SEVERITIES = ("info", "warning", "critical")
-CHANNEL_KINDS = ("webhook", "slack", "email")
+
+class Severity(str, Enum):
+    """How much it matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Signal(str, Enum):
+    """What a rule watches: something that happens to a mission, or a number measured over many."""
+
+    FAILED = "failed"
+    STALLED = "stalled"
+    OVER_BUDGET = "over_budget"
+    UNCONFIRMED_CANCEL = "unconfirmed_cancel"
+    QUESTION = "question"
+    DURATION_P95 = "duration_p95"
+    SLOW = "slow"
+    ERROR_RATE = "error_rate"
+    COST_PER_HOUR = "cost_per_hour"
+    QUEUE_AGE = "queue_age"
+    SILENCE = "silence"
+    COUNT = "count"
+
+
+MEASURES = (
+    Signal.DURATION_P95,
+    Signal.SLOW,
+    Signal.ERROR_RATE,
+    Signal.COST_PER_HOUR,
+    Signal.QUEUE_AGE,
+    Signal.SILENCE,
+    Signal.COUNT,
+)
+EVENT_SIGNALS = tuple(signal for signal in Signal if signal not in MEASURES)
+FINISHED = (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
+FIRES_ON: Mapping[EventType, Signal] = {
+    EventType.FAILED: Signal.FAILED,
+    EventType.STALLED: Signal.STALLED,
+    EventType.CANCEL_UNCONFIRMED: Signal.UNCONFIRMED_CANCEL,
+    EventType.QUESTION_ASKED: Signal.QUESTION,
+}
+ENDS_ON: Mapping[Signal, tuple[EventType, ...]] = {
+    Signal.STALLED: (EventType.RECOVERED, *FINISHED),
+    Signal.UNCONFIRMED_CANCEL: (EventType.ORDER_ACKNOWLEDGED,),
+    Signal.QUESTION: (EventType.QUESTION_ANSWERED, EventType.QUESTION_EXPIRED, *FINISHED),
+}
+"""What makes it untrue of a mission; failures and used-up budgets end when a retry completes, or with time."""
+ENDS_WITH_RETRY = (Signal.FAILED, Signal.OVER_BUDGET)
+WATCHED = tuple(dict.fromkeys([*FIRES_ON, *FINISHED, *(kind for kinds in ENDS_ON.values() for kind in kinds)]))
+"""The kinds of event that rules look at."""
+FILTERS = ("type", "agent_type", "model_used", "priority")
 
 
 @dataclass(frozen=True, slots=True)
-class EventKind:
-    """A kind of rule that an event fires: its event, and the events that end what it tells of, if it ends."""
+class Filter:
+    """Which missions; an empty part lets all through. ``status`` is for the count alone."""
 
-    event: EventType
-    ends: tuple[EventType, ...] | None = None
-    cause: Cause | None = None
+    type: Sequence[str] = ()
+    agent_type: Sequence[str] = ()
+    model_used: Sequence[str] = ()
+    priority: Sequence[str] = ()
+    status: Sequence[str] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all missions are meant."""
+        return not any(getattr(self, name) for name in FILTERS)
 
-_FINISHED = (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
-
-EVENT_KINDS: Mapping[str, EventKind] = {
-    "failed": EventKind(EventType.FAILED),
-    "stalled": EventKind(EventType.STALLED, (EventType.RECOVERED, *_FINISHED)),
-    "over_budget": EventKind(EventType.CANCELLED, cause=Cause.BUDGET),
-    "cancel_unconfirmed": EventKind(EventType.CANCEL_UNCONFIRMED),
-    "question": EventKind(
-        EventType.QUESTION_ASKED, (EventType.QUESTION_ANSWERED, EventType.QUESTION_EXPIRED, *_FINISHED)
-    ),
-}
-
-MEASURE_KINDS: Mapping[str, str] = {
-    "error_rate": "{value:.0f}% of the missions that finished in {window} failed (threshold {threshold:g}%)",
-    "slow": "one mission in twenty took more than {value:.0f} s in {window} (threshold {threshold:g} s)",
-    "cost": "missions of {window} cost ${value:.2f} (threshold ${threshold:g})",
-    "queue_age": "a mission has waited {value:.0f} s to be started (threshold {threshold:g} s)",
-    "silence": "no mission has moved for {value:.0f} s (threshold {threshold:g} s)",
-}
-"""What an alert about a measure says."""
-
-KINDS = (*EVENT_KINDS, *MEASURE_KINDS)
+    def lets_through(self, values: Mapping[str, str | None]) -> bool:
+        """Whether a mission with these values is meant."""
+        return all(not (wanted := getattr(self, name)) or values.get(name) in wanted for name in FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is watched. Lists of ``None`` let everything through; times in seconds; ``channels`` are ids."""
+    """One alert rule. Times are in seconds; what the threshold counts is told by the signal."""
 
     id: str
     name: str
-    kind: str
-    types: list[str] | None
-    agents: list[str] | None
-    models: list[str] | None
-    priorities: list[str] | None
-    threshold: float | None
-    window_s: float
-    cooldown_s: float
-    severity: str
-    channels: list[str]
-    is_on: bool
+    signal: Signal
+    filter: Filter = field(default_factory=Filter)
+    threshold: float | None = None
+    window_s: int = 900
+    cooldown_s: int = 300
+    min_count: int = 5
+    """Fewer missions than this are not judged, where a share or percentile is measured."""
+    severity: Severity = Severity.WARNING
+    resolves: bool = True
+    notify_resolved: bool = False
+    enabled: bool = True
+    channels: Sequence[str] | None = None
+    """Ids of the channels to tell; ``None`` is all."""
+    created_at: datetime | None = None
+    active_from: int = 0
+    """The transaction from which on events are its own."""
 
-    def summary(self, value: float) -> str:
-        """Say what was measured, for a rule about a measure."""
-        window = f"{self.window_s / 60:g} min"
-        return MEASURE_KINDS[self.kind].format(value=value, threshold=self.threshold or 0.0, window=window)
+    @property
+    def is_measure(self) -> bool:
+        """Whether it watches a number rather than events."""
+        return self.signal in MEASURES
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Where alerts go: an address, and for webhooks the secret with which they are signed."""
+    """A way to tell people. ``config`` holds its secrets."""
 
     id: str
     name: str
     kind: str
-    target: str
-    secret: str | None
-    is_on: bool
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Firing:
-    """An alert. ``state`` is firing, noted (what does not end) or resolved; a quiet one is told to nobody."""
-
-    id: str
-    rule_id: str
-    rule_name: str
-    kind: str
-    severity: str
-    mission_id: str | None
-    summary: str
-    value: float | None
-    state: str
-    is_quiet: bool
-    fired_at: datetime
-    resolved_at: datetime | None
-    acknowledged_at: datetime | None
-    acknowledged_by: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A delivery that was taken to be sent."""
-
-    id: str
-    firing_id: str
-    channel_id: str
-    what: str
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of telling a channel of an alert."""
-
-    id: str
-    firing_id: str
-    channel_id: str
-    channel: str
-    what: str
-    state: str
-    tries: int
-    next_at: datetime
-    created_at: datetime
-    sent_at: datetime | None
-    problem: str | None
+    config: Mapping[str, Any]
+    enabled: bool = True
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Until when alerts of a rule, of a mission, or all of them, are told to nobody."""
+    """Until when nobody is told of what a rule, a mission or some missions do; what is left out means any."""
 
     id: str
     rule_id: str | None
     mission_id: str | None
-    reason: str
-    created_by: str
+    filter: Filter
+    reason: str | None
+    created_by: str | None
     created_at: datetime
     ends_at: datetime
+
+    def holds_back(self, rule_id: str | None, mission_id: str | None, values: Mapping[str, str | None] | None) -> bool:
+        """Whether a firing of this rule and mission is to be kept quiet."""
+        if self.rule_id is not None and self.rule_id != rule_id:
+            return False
+        if self.mission_id is not None and self.mission_id != mission_id:
+            return False
+        return self.filter.is_empty or (values is not None and self.filter.lets_through(values))
+
+
+USUAL_RULES: Sequence[Mapping[str, Any]] = (
+    {"name": "A mission failed", "signal": "failed", "severity": "warning"},
+    {"name": "A mission is silent", "signal": "stalled", "severity": "warning"},
+    {"name": "A mission used up its budget", "signal": "over_budget", "severity": "warning"},
+    {"name": "A cancel was not confirmed", "signal": "unconfirmed_cancel", "severity": "critical", "cooldown_s": 0},
+    {"name": "A mission asks a person", "signal": "question", "severity": "info", "cooldown_s": 0},
+    {"name": "Many missions fail", "signal": "error_rate", "threshold": 25, "window_s": 900, "severity": "critical"},
+    {"name": "Missions wait long", "signal": "queue_age", "threshold": 900, "severity": "warning"},
+)
+"""What most people want to hear of first; offered, and created only when asked for."""

@@ -17,8 +17,12 @@ _KNOWN = re.compile(
     r"|answer|logs|spans|tree|events|directive|questions/[^/]+))?)?"
     r"|/api/(running|metrics(/history|/costs)?|budgets(/[^/]+)?|costs/reprice|session|docs|openapi\.json|system(/storage)?"
     r"|health(/live|/ready)?|keys(/[^/]+)?|audit(/export)?)"
+    r"|/api/alerts(/[^/]+){0,3}"
     r"|/v1/(traces|logs|metrics)|/ping/[^/]+/(start|progress/[^/]+|complete|fail)"
     r"|/|/login|/logout|/access|/metrics|/livez|/readyz|/socket\.io/?|/auth/oidc/(start|callback)"
+)
+_ALERT_PARTS = frozenset(
+    ("rules", "usual", "channels", "test", "deliveries", "resend", "silences", "acknowledge", "resolve", "summary")
 )
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -40,6 +44,14 @@ def _template(path: str) -> str:
         parts[3] = "{id}"
         if len(parts) > 5:
             parts[5] = "{question_id}"
+    elif path.startswith("/api/alerts/"):
+        is_part = parts[3] in _ALERT_PARTS
+        if not is_part:
+            parts[3] = "{id}"
+        elif len(parts) > 4 and parts[4] not in _ALERT_PARTS:
+            parts[4] = "{id}"
+        if any(part not in _ALERT_PARTS for part in parts[3:] if part != "{id}"):
+            return "other"
     elif path.startswith(("/api/budgets/", "/api/keys/")):
         parts[3] = "{id}"
     return "/".join(parts)

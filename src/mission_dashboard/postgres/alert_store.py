@@ -1,170 +1,399 @@
-"""Rules, alerts and deliveries in PostgreSQL. Method names are the names in alerts.sql."""
+"""Alerts in PostgreSQL. Method names follow the names in alerts.sql."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiosql
+import orjson
 import psycopg2
+from uuid_utils import uuid7
 
+from mission_dashboard.alerts.firings import Decision, Firing, Happening
 from mission_dashboard.alerts.rules import (
-    EVENT_KINDS,
-    MEASURE_KINDS,
+    ENDS_WITH_RETRY,
+    FILTERS,
+    WATCHED,
     Channel,
-    Delivery,
-    Due,
-    Firing,
+    Filter,
     Rule,
+    Severity,
+    Signal,
     Silence,
 )
-from mission_dashboard.errors import NameTaken
-from mission_dashboard.postgres.connections import Pool
+from mission_dashboard.alerts.store import Delivery, Evaluating, Lease, Place, Summary
+from mission_dashboard.errors import NameTaken, StoreUnavailable
+from mission_dashboard.events import EventType
+from mission_dashboard.postgres.connections import (
+    LOST,
+    SLOW_STATEMENT_TIMEOUT_S,
+    Connection,
+    Pool,
+    connect,
+    fetch,
+    patience,
+)
 
 QUERIES = Path(__file__).parent / "sql" / "alerts.sql"
-POOL_SIZE = 3
-MEASURE_TIMEOUT_S = 10.0
-MATCHES = """(r.types IS NULL OR m.metadata ->> 'type' = ANY(r.types))
-    AND (r.agents IS NULL OR m.agent_type = ANY(r.agents))
-    AND (r.models IS NULL OR m.model_used = ANY(r.models))
-    AND (r.priorities IS NULL OR m.priority = ANY(r.priorities))"""
-
-Told = list[tuple[str, str]]
-"""Ids of alerts, each with 'fired' or 'resolved'."""
+POOL_SIZE = 2
+FIRING = (
+    "id::text",
+    "rule_id::text",
+    "rule_name",
+    "signal",
+    "severity",
+    "summary",
+    "fired_at",
+    "last_at",
+    "mission_id",
+    "missions",
+    "value",
+    "threshold",
+    "count",
+    "resolved_at",
+    "acknowledged_at",
+    "acknowledged_by",
+    "silenced_by",
+)
+COLUMN_OF = {"type": "mission_type"}
+# Whether a mission is meant: one expression for all measures, with names for its parameters.
+IS_MEANT = " AND ".join(
+    f"(%(f_{name})s::text[] IS NULL OR {COLUMN_OF.get(name, name)} = ANY(%(f_{name})s))" for name in FILTERS
+)
 
 
 class PostgresAlertStore:
-    """Everything about alerts; its connections are apart from those that serve missions."""
+    """What `AlertStore` asks for. Its connections are apart from those that serve missions."""
 
     def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
         self._pool = Pool(dsn, POOL_SIZE)
-        queries = aiosql.from_path(QUERIES, "psycopg2", mandatory_parameters=False)
-        names = [name for name in queries.available_queries if not name.endswith("_cursor")]
-        self._sql = {
-            name: getattr(queries, name).sql.rstrip().rstrip(";").replace("{filter}", MATCHES) for name in names
-        }
-        self._kinds = json.dumps(
-            [
-                {
-                    "kind": name,
-                    "type": kind.event.value,
-                    "cause": kind.cause.value if kind.cause else None,
-                    "ends": [event.value for event in kind.ends] if kind.ends else None,
-                }
-                for name, kind in EVENT_KINDS.items()
-            ]
-        )
-        ends = {event.value for kind in EVENT_KINDS.values() for event in kind.ends or ()}
-        self._types = sorted({kind.event.value for kind in EVENT_KINDS.values()} | ends)
+        self._sql = _read_queries()
+        self._turn = threading.Lock()
+        self._connection: Connection | None = None
 
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+        with self._turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
         return self._pool.run(self._sql[query], parameters)
 
-    def look_at_events(self) -> Told:
-        """Fire and resolve what the events since the last look call for."""
-        parameters = {"types": self._types, "kinds": self._kinds}
-        return [(row[0], row[1]) for row in self._pool.run(self._sql["look_at_events"], parameters, MEASURE_TIMEOUT_S)]
+    @contextmanager
+    def evaluating(self) -> Iterator[Evaluating | None]:
+        """Open the transaction of one evaluation; nothing where another process has it open."""
+        with self._turn:
+            try:
+                if self._connection is None:
+                    self._connection = connect(self._dsn, "mission-dashboard alerts")
+                with patience(self._connection, SLOW_STATEMENT_TIMEOUT_S):
+                    yield from self._transaction(self._connection)
+            except LOST as error:
+                self._let_go()
+                raise StoreUnavailable("The database does not answer. Alerts wait for it.") from error
+            except BaseException:
+                self._let_go()  # which rolls back
+                raise
 
-    def measures(self) -> dict[str, float | None]:
-        """Return what each rule about a measure finds, by the rule's id."""
-        kinds = {"kinds": list(MEASURE_KINDS)}
-        return {row[0]: row[1] for row in self._pool.run(self._sql["measures"], kinds, MEASURE_TIMEOUT_S)}
+    def _transaction(self, connection: Connection) -> Iterator[Evaluating | None]:
+        fetch(connection, "BEGIN")
+        ((is_ours,),) = fetch(connection, self._sql["alert_lock"])
+        yield _Transaction(connection, self._sql) if is_ours else None
+        fetch(connection, "COMMIT")
 
-    def note_measure(self, rule_id: str, value: float | None, summary: str, is_over: bool) -> Told:
-        """Fire or resolve one rule about a measure."""
-        rows = self._fetch("note_measure", rule_id=rule_id, value=value, summary=summary, is_over=is_over)
-        return [(row[0], row[1]) for row in rows]
+    # Rules, channels, silences.
 
-    def take_deliveries(self, limit: int) -> list[Due]:
-        """Take what is due, for a minute."""
-        return [Due(*row) for row in self._fetch("take_deliveries", limit=limit)]
+    def rules(self) -> list[Rule]:
+        """Return all rules, by name."""
+        return [_rule_of(row) for row in self._fetch("rule_rows")]
 
-    def sent(self, delivery_id: str) -> None:
-        """Note that a channel took it."""
-        self._fetch("sent", id=delivery_id)
+    def put_rule(self, rule: Rule) -> Rule:
+        """Set a rule; raise `NameTaken`."""
+        row = {**asdict(rule), "filter": _json(asdict(rule.filter)), "signal": rule.signal.value}
+        row.update(severity=rule.severity.value, channels=None if rule.channels is None else list(rule.channels))
+        with _unique_names(rule.name):
+            ((created_at, active_from),) = self._fetch("put_rule", **row)
+        return replace(rule, created_at=created_at, active_from=active_from)
 
-    def not_sent(self, delivery_id: str, problem: str, wait_s: float, is_dead: bool) -> None:
-        """Note that a channel did not take it, and when to try again, if ever."""
-        self._fetch("not_sent", id=delivery_id, problem=problem, wait_s=wait_s, is_dead=is_dead)
-
-    def send_again(self, delivery_id: str) -> bool:
-        """Queue a dead delivery anew; return whether it was one."""
-        return bool(self._fetch("send_again", id=delivery_id))
-
-    def queue_test(self, delivery_id: str, channel_id: str) -> None:
-        """Queue a message that only tries a channel."""
-        self._fetch("queue_test", id=delivery_id, channel_id=channel_id)
-
-    def deliveries(self, state: str | None, limit: int) -> list[Delivery]:
-        """Return deliveries, the newest first."""
-        return [Delivery(*row) for row in self._fetch("deliveries", state=state, limit=limit)]
-
-    def firings(self, is_open: bool | None, limit: int) -> list[Firing]:
-        """Return alerts, the newest first: those that wait for somebody, the others, or all."""
-        return [Firing(*row) for row in self._fetch("firings", id=None, is_open=is_open, limit=limit)]
-
-    def firing(self, firing_id: str) -> Firing | None:
-        """Return one alert."""
-        rows = self._fetch("firings", id=firing_id, is_open=None, limit=1)
-        return Firing(*rows[0]) if rows else None
-
-    def acknowledge(self, firing_id: str, by: str) -> bool:
-        """Note that somebody looks after an alert; return whether there is one."""
-        return bool(self._fetch("acknowledge", id=firing_id, by=by))
+    def drop_rule(self, rule_id: str) -> bool:
+        """Delete a rule and end what it found; false where there is none."""
+        return bool(self._fetch("drop_rule", id=rule_id))
 
     def channels(self) -> list[Channel]:
-        """Return all channels, with their secrets."""
-        return [Channel(*row) for row in self._fetch("channels")]
+        """Return all channels, by name."""
+        return [Channel(*row) for row in self._fetch("channel_rows")]
 
-    def put_channel(self, channel_id: str, name: str, kind: str, target: str, secret: str | None, is_on: bool) -> None:
-        """Keep a new channel; raise `NameTaken`."""
-        said = {"id": channel_id, "name": name, "kind": kind, "target": target, "secret": secret, "is_on": is_on}
-        self._named(name, "put_channel", said)
+    def put_channel(self, channel: Channel) -> Channel:
+        """Set a channel; raise `NameTaken`."""
+        with _unique_names(channel.name):
+            ((created_at,),) = self._fetch("put_channel", **{**asdict(channel), "config": _json(channel.config)})
+        return replace(channel, created_at=created_at)
 
     def drop_channel(self, channel_id: str) -> bool:
-        """Delete a channel; what waits for it is dead."""
+        """Delete a channel with what waits for it; false where there is none."""
         return bool(self._fetch("drop_channel", id=channel_id))
+
+    def silences(self, at: datetime) -> list[Silence]:
+        """Return the silences that hold."""
+        return [_silence_of(row) for row in self._fetch("silence_rows", at=at)]
+
+    def put_silence(self, silence: Silence) -> Silence:
+        """Begin a silence."""
+        row = {**asdict(silence), "filter": _json(asdict(silence.filter))}
+        ((created_at,),) = self._fetch("put_silence", **row)
+        return replace(silence, created_at=created_at)
+
+    def drop_silence(self, silence_id: str) -> bool:
+        """End a silence; false where there is none."""
+        return bool(self._fetch("drop_silence", id=silence_id))
+
+    # Firings.
+
+    def open_firings(self, limit: int) -> list[Firing]:
+        """Return what is open, newest first."""
+        return [_firing_of(row) for row in self._fetch("open_firings", limit=limit)]
+
+    def firings(self, after: tuple[datetime, str] | None, limit: int) -> list[Firing]:
+        """Return all firings, newest first, after one of them."""
+        at, firing_id = after or (None, None)
+        return [_firing_of(row) for row in self._fetch("firing_rows", after_at=at, after_id=firing_id, limit=limit)]
+
+    def firing(self, firing_id: str) -> Firing | None:
+        """Return one firing."""
+        return _first(self._fetch("firing_row", id=firing_id))
+
+    def acknowledge(self, firing_id: str, by: str | None, at: datetime) -> Firing | None:
+        """Note that somebody looks after it."""
+        return _first(self._fetch("acknowledge_firing", id=firing_id, by=by, at=at))
+
+    def resolve(self, firing_id: str, at: datetime) -> Firing | None:
+        """End a firing."""
+        return _first(self._fetch("resolve_firing", id=firing_id, at=at))
+
+    def summary(self) -> Summary:
+        """Count what is open."""
+        return Summary(*self._fetch("firing_summary")[0])
+
+    def forget(self, before: datetime) -> None:
+        """Delete what ended before a moment."""
+        self._fetch("forget_firings", before=before)
+
+    # Deliveries.
+
+    def lease(self, at: datetime, until: datetime, limit: int) -> list[Lease]:
+        """Take deliveries that are due, for as long as the lease."""
+        return [
+            Lease(row[0], row[1], row[2], Channel(*row[3:9]), _firing_of(row[9:]))
+            for row in self._fetch("lease_deliveries", at=at, until=until, limit=limit)
+        ]
+
+    def delivered(self, delivery_id: str, at: datetime) -> None:
+        """Note that a receiver took it."""
+        self._fetch("delivered", id=delivery_id, at=at)
+
+    def failed(self, delivery_id: str, due_at: datetime, error: str) -> None:
+        """Note why it did not arrive, and when it is tried again."""
+        self._fetch("delivery_failed", id=delivery_id, due_at=due_at, error=error)
+
+    def dead(self, delivery_id: str, at: datetime, error: str) -> None:
+        """Give it up."""
+        self._fetch("delivery_dead", id=delivery_id, at=at, error=error)
+
+    def deliveries(self, state: str | None, limit: int) -> list[Delivery]:
+        """Return deliveries that are dead, waiting, delivered, or any."""
+        return [Delivery(*row) for row in self._fetch("delivery_rows", state=state or "", limit=limit)]
+
+    def resend(self, delivery_id: str, at: datetime) -> bool:
+        """Try a dead letter anew; false where it is none."""
+        return bool(self._fetch("resend_delivery", id=delivery_id, at=at))
+
+    def is_dead(self, delivery_id: str) -> bool | None:
+        """Return whether a delivery was given up; nothing where there is none."""
+        rows = self._fetch("has_delivery", id=delivery_id)
+        return bool(rows[0][0]) if rows else None
+
+
+class _Transaction:
+    """What `Evaluating` asks for."""
+
+    def __init__(self, connection: Connection, sql: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._sql = sql
+        self.place = Place(*self._fetch("alert_place")[0])
+        if self.place.transaction > self.place.horizon:
+            self._fetch("forget_alert_transactions")
+            self.place = replace(self.place, transaction=self.place.horizon, mission_id="", version=0)
+
+    def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
+        return fetch(self._connection, self._sql[query], parameters)
+
+    def happenings(self, place: Place, limit: int) -> list[Happening]:
+        """Return the next events that rules look at."""
+        rows = self._fetch(
+            "alert_events",
+            transaction=place.transaction,
+            mission_id=place.mission_id,
+            version=place.version,
+            horizon=place.horizon,
+            types=[kind.value for kind in WATCHED],
+            limit=limit,
+        )
+        return [_happening_of(row) for row in rows]
+
+    def move(self, transaction: int, mission_id: str, version: int) -> None:
+        """Note up to where events were seen."""
+        self._fetch("move_alert_place", transaction=transaction, mission_id=mission_id, version=version)
+
+    def measured(self, at: datetime) -> None:
+        """Note when measures were taken."""
+        self._fetch("alert_measured", at=at)
+
+    def measure(self, rule: Rule, at: datetime) -> tuple[float | None, int]:
+        """Return the number a rule watches, and of how many missions it is."""
+        ((value, count),) = self._fetch(
+            f"measure_{rule.signal.value}",
+            at=at,
+            since=at - timedelta(seconds=rule.window_s),
+            window_s=rule.window_s,
+            min_count=rule.min_count,
+            rule_since=rule.created_at,
+            is_filtered=not rule.filter.is_empty,
+            statuses=list(rule.filter.status) or ["failed"],
+            **{f"f_{name}": list(getattr(rule.filter, name)) or None for name in FILTERS},
+        )
+        return (None if value is None else float(value)), int(count)
 
     def rules(self) -> list[Rule]:
         """Return all rules."""
-        return [Rule(*row) for row in self._fetch("rules")]
+        return [_rule_of(row) for row in self._fetch("rule_rows")]
 
-    def put_rule(self, rule: Rule) -> None:
-        """Keep a rule, new or changed; raise `NameTaken`."""
-        self._named(rule.name, "put_rule", {name: getattr(rule, name) for name in Rule.__dataclass_fields__})
+    def silences(self, at: datetime) -> list[Silence]:
+        """Return the silences that hold."""
+        return [_silence_of(row) for row in self._fetch("silence_rows", at=at)]
 
-    def _named(self, name: str, query: str, said: dict[str, Any]) -> None:
-        try:
-            self._fetch(query, **said)
-        except psycopg2.errors.UniqueViolation as error:
-            raise NameTaken(name) from error
+    def last_firings(self, rule_ids: Sequence[str]) -> list[Firing]:
+        """Return the newest firing of each of these rules."""
+        return [_firing_of(row) for row in self._fetch("last_firings", rules=list(rule_ids))]
 
-    def drop_rule(self, rule_id: str) -> bool:
-        """Delete a rule; what it found is over."""
-        return bool(self._fetch("drop_rule", id=rule_id))
+    def open_of_missions(self, mission_ids: Sequence[str]) -> list[Firing]:
+        """Return what is open because of these missions."""
+        return [_firing_of(row) for row in self._fetch("open_of_missions", missions=list(mission_ids))]
 
-    def silences(self) -> Sequence[Silence]:
-        """Return the silences that last."""
-        return [Silence(*row) for row in self._fetch("silences")]
+    def silenced(self) -> list[Firing]:
+        """Return what a silence held back and is open."""
+        return [_firing_of(row) for row in self._fetch("silenced_firings")]
 
-    def put_silence(
-        self, silence_id: str, rule_id: str | None, mission_id: str | None, reason: str, by: str, seconds: float
-    ) -> Silence:
-        """Begin a silence, and return it."""
-        said = {"id": silence_id, "rule_id": rule_id, "mission_id": mission_id, "reason": reason, "by": by}
-        (row,) = self._fetch("put_silence", **said, seconds=seconds)
-        return Silence(*row)
+    def quiet_since(self, before: datetime) -> list[Firing]:
+        """Return what happened once and was not followed by more."""
+        signals = [signal.value for signal in ENDS_WITH_RETRY]
+        return [_firing_of(row) for row in self._fetch("quiet_firings", before=before, signals=signals)]
 
-    def drop_silence(self, silence_id: str) -> bool:
-        """End a silence."""
-        return bool(self._fetch("drop_silence", id=silence_id))
+    def channels(self) -> list[Channel]:
+        """Return all channels."""
+        return [Channel(*row) for row in self._fetch("channel_rows")]
 
-    def forget_alerts(self) -> None:
-        """Delete what is long over."""
-        self._fetch("forget_alerts")
+    def write(self, decision: Decision, rules: Sequence[Rule], channels: Sequence[Channel], at: datetime) -> None:
+        """Write firings and what is to be delivered because of them."""
+        for firing in decision.changed.values():
+            row = {**asdict(firing), "missions": list(firing.missions)}
+            row["silenced_by"] = list(firing.silenced_by)
+            row.update(signal=firing.signal.value, severity=firing.severity.value)
+            self._fetch("put_firing", **row)
+        wanted = {rule.id: rule.channels for rule in rules}
+        for firing, kind in decision.told:
+            chosen = wanted.get(firing.rule_id or "")
+            for channel in channels:
+                if channel.enabled and (chosen is None or channel.id in chosen):
+                    self._fetch(
+                        "add_delivery",
+                        id=str(uuid7()),
+                        firing_id=firing.id,
+                        channel_id=channel.id,
+                        kind=kind,
+                        at=at,
+                    )
+
+
+def _read_queries() -> dict[str, str]:
+    queries = aiosql.from_path(QUERIES, "psycopg2", mandatory_parameters=False)
+    names = [name for name in queries.available_queries if not name.endswith("_cursor")]
+    columns = ", ".join(f"alert_firings.{column}" for column in FIRING)
+    statements = {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
+    return {
+        name: sql.replace("{filter}", f"({IS_MEANT})").replace("{firing}", columns) for name, sql in statements.items()
+    }
+
+
+@contextmanager
+def _unique_names(name: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg2.errors.UniqueViolation as error:
+        raise NameTaken(name) from error
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _first(rows: Sequence[tuple[Any, ...]]) -> Firing | None:
+    return _firing_of(rows[0]) if rows else None
+
+
+def _firing_of(row: Sequence[Any]) -> Firing:
+    firing = Firing(*row)
+    return replace(
+        firing,
+        signal=Signal(firing.signal),
+        severity=Severity(firing.severity),
+        missions=tuple(firing.missions),
+        silenced_by=tuple(firing.silenced_by),
+    )
+
+
+def _rule_of(row: Sequence[Any]) -> Rule:
+    rule = Rule(*row)
+    return replace(
+        rule,
+        signal=Signal(rule.signal),
+        severity=Severity(rule.severity),
+        filter=Filter(**dict(row[3])),
+    )
+
+
+def _silence_of(row: Sequence[Any]) -> Silence:
+    return replace(Silence(*row), filter=Filter(**row[3]))
+
+
+def _happening_of(row: Sequence[Any]) -> Happening:
+    (transaction, mission_id, version, kind, at, budget_state, title, mission_type, agent, model, priority) = row[:11]
+    error, stalled_reason, question, retry_of, is_unconfirmed, is_recovered = row[11:]
+    return Happening(
+        transaction,
+        mission_id,
+        version,
+        EventType(kind),
+        at,
+        budget_state == "exceeded",
+        title,
+        {"type": mission_type, "agent_type": agent, "model_used": model, "priority": priority},
+        error,
+        stalled_reason,
+        question,
+        retry_of,
+        bool(is_unconfirmed),
+        bool(is_recovered),
+    )

@@ -1,21 +1,23 @@
-"""Alerts over REST: what fires, the rules, where it is told, and what is not to be told."""
+"""Alerts over REST: what is open, rules, channels, silences, and what became of notifications."""
 
 from __future__ import annotations
 
-import base64
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from flask import Blueprint, Response, request
-from uuid_utils import uuid7
 
 from mission_dashboard.access.callers import Kind
-from mission_dashboard.alerts.engine import Alerts
-from mission_dashboard.alerts.rules import Channel, Rule
-from mission_dashboard.alerts.senders import SECRET_PREFIX
-from mission_dashboard.errors import AlertPartNotFound, InvalidValue
-from mission_dashboard.reports import AcknowledgeAlertSaid, AlertRuleSaid, ChannelSaid, SilenceSaid, understand
+from mission_dashboard.alerts.firings import Firing
+from mission_dashboard.alerts.rules import USUAL_RULES, Channel, Rule, Silence
+from mission_dashboard.alerts.said import AlertAcknowledgeSaid, AlertChannelSaid, AlertRuleSaid, AlertSilenceSaid
+from mission_dashboard.alerts.service import MAX_FIRINGS, Alerts
+from mission_dashboard.alerts.store import Delivery
+from mission_dashboard.errors import AlertNotFound
+from mission_dashboard.reports import understand
 from mission_dashboard.web import inputs
 from mission_dashboard.web.answers import answer
 from mission_dashboard.web.gate import caller_of
@@ -25,142 +27,190 @@ Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
 
 def make_alerts(alerts: Alerts, limit: Limit) -> Blueprint:
     """Return the blueprint; ``limit`` decorates its views."""
-    blueprint = Blueprint("alerts", __name__, url_prefix="/api/alerts")
-    store = alerts.store
+    api = Blueprint("alerts", __name__, url_prefix="/api/alerts")
+    views = Views(alerts)
+    for method, path, view in (
+        ("GET", "", views.firings),
+        ("POST", "/<firing_id>/acknowledge", views.acknowledge),
+        ("POST", "/<firing_id>/resolve", views.resolve),
+        ("GET", "/rules", views.rules),
+        ("POST", "/rules", views.create_rule),
+        ("POST", "/rules/usual", views.add_usual_rules),
+        ("PUT", "/rules/<rule_id>", views.put_rule),
+        ("DELETE", "/rules/<rule_id>", views.drop_rule),
+        ("GET", "/channels", views.channels),
+        ("POST", "/channels", views.create_channel),
+        ("PUT", "/channels/<channel_id>", views.put_channel),
+        ("DELETE", "/channels/<channel_id>", views.drop_channel),
+        ("POST", "/channels/<channel_id>/test", views.test_channel),
+        ("GET", "/silences", views.silences),
+        ("POST", "/silences", views.create_silence),
+        ("DELETE", "/silences/<silence_id>", views.drop_silence),
+        ("GET", "/deliveries", views.deliveries),
+        ("POST", "/deliveries/<delivery_id>/resend", views.resend),
+    ):
+        api.add_url_rule(path, view.__name__, limit(view), methods=[method])
+    return api
 
-    @blueprint.get("")
-    @limit
-    def list_alerts() -> Response:
-        is_open, count = inputs.alerts_page()
-        return answer({"alerts": store.firings(is_open, count)})
 
-    @blueprint.post("/<alert_id>/acknowledge")
-    @limit
-    def acknowledge_alert(alert_id: str) -> Response:
-        said = understand(AcknowledgeAlertSaid, inputs.json_object(request))
-        caller = caller_of(request.environ)
-        by = caller.name if caller.kind is Kind.PERSON else said.by or caller.name
-        _require(store.acknowledge(alert_id, by), "alert", alert_id)
-        return answer({"alert": store.firing(alert_id), "message": "Alert acknowledged"})
+class Views:
+    """One method for each call."""
 
-    @blueprint.get("/rules")
-    @limit
-    def list_rules() -> Response:
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
+
+    def firings(self) -> Response:
+        state, limit, after = inputs.alerts_query(MAX_FIRINGS)
+        store = self._alerts.store
+        found = store.open_firings(limit) if state == "open" else store.firings(after, limit + 1)
+        shown = found[:limit]
+        more = len(found) > limit
+        cursor = f"{shown[-1].fired_at.isoformat()}_{shown[-1].id}" if more else None
+        payload = {"alerts": [firing_to_wire(firing) for firing in shown], "next_cursor": cursor}
+        return answer({**payload, "counts": self._alerts.counts()})
+
+    def acknowledge(self, firing_id: str) -> Response:
+        said = understand(AlertAcknowledgeSaid, inputs.json_object(request))
+        firing = self._alerts.acknowledge(_id("alert", firing_id), _who(said.by))
+        return answer({"alert": firing_to_wire(firing), "message": "Acknowledged"})
+
+    def resolve(self, firing_id: str) -> Response:
+        firing = self._alerts.resolve(_id("alert", firing_id))
+        return answer({"alert": firing_to_wire(firing), "message": "Resolved"})
+
+    def rules(self) -> Response:
         inputs.no_query()
-        return answer({"rules": store.rules()})
+        rules = self._alerts.store.rules()
+        known = {rule.name for rule in rules}
+        usual = [rule["name"] for rule in USUAL_RULES if rule["name"] not in known]
+        return answer({"rules": [rule_to_wire(rule) for rule in rules], "usual": usual})
 
-    @blueprint.post("/rules")
-    @limit
-    def create_rule() -> Response:
-        rule = _rule(str(uuid7()))
-        store.put_rule(rule)
-        return answer({"rule": rule, "message": "Rule created"}, 201, {"Location": f"/api/alerts/rules/{rule.id}"})
+    def create_rule(self) -> Response:
+        rule = self._alerts.put_rule(None, understand(AlertRuleSaid, inputs.json_object(request)))
+        payload = {"rule": rule_to_wire(rule), "message": "Rule created"}
+        return answer(payload, 201, {"Location": f"/api/alerts/rules/{rule.id}"})
 
-    @blueprint.put("/rules/<rule_id>")
-    @limit
-    def change_rule(rule_id: str) -> Response:
-        _require(any(rule.id == rule_id for rule in store.rules()), "rule", rule_id)
-        rule = _rule(rule_id)
-        store.put_rule(rule)
-        return answer({"rule": rule, "message": "Rule changed"})
+    def add_usual_rules(self) -> Response:
+        rules = self._alerts.add_usual_rules()
+        return answer({"rules": [rule_to_wire(rule) for rule in rules], "usual": []})
 
-    @blueprint.delete("/rules/<rule_id>")
-    @limit
-    def drop_rule(rule_id: str) -> Response:
-        _require(store.drop_rule(rule_id), "rule", rule_id)
+    def put_rule(self, rule_id: str) -> Response:
+        said = understand(AlertRuleSaid, inputs.json_object(request))
+        rule = self._alerts.put_rule(_id("rule", rule_id), said)
+        return answer({"rule": rule_to_wire(rule), "message": "Rule changed"})
+
+    def drop_rule(self, rule_id: str) -> Response:
+        self._alerts.drop_rule(_id("rule", rule_id))
         return answer({"message": "Rule deleted"})
 
-    def _rule(rule_id: str) -> Rule:
-        said = understand(AlertRuleSaid, inputs.json_object(request))
-        known = {channel.id for channel in store.channels()}
-        if unknown := [channel for channel in said.channels if channel not in known]:
-            raise InvalidValue.of("channels", f"there is no channel with the id {unknown[0]!r}.")
-        return Rule(id=rule_id, **said.model_dump())
-
-    @blueprint.get("/channels")
-    @limit
-    def list_channels() -> Response:
+    def channels(self) -> Response:
         inputs.no_query()
-        return answer({"channels": [_without_secret(channel) for channel in store.channels()]})
+        return answer({"channels": [channel_to_wire(channel) for channel in self._alerts.store.channels()]})
 
-    @blueprint.post("/channels")
-    @limit
-    def create_channel() -> Response:
-        said = understand(ChannelSaid, inputs.json_object(request))
-        channel_id = str(uuid7())
-        secret = None
-        if said.kind == "webhook":
-            secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-        store.put_channel(channel_id, said.name, said.kind, said.target, secret, said.is_on)
-        (made,) = [channel for channel in store.channels() if channel.id == channel_id]
-        message = "Channel created. Its secret is shown this once." if secret else "Channel created"
-        headers = {"Location": f"/api/alerts/channels/{channel_id}", "Cache-Control": "no-store"}
-        return answer({"channel": _without_secret(made), "secret": secret, "message": message}, 201, headers)
+    def create_channel(self) -> Response:
+        channel = self._alerts.put_channel(None, understand(AlertChannelSaid, inputs.json_object(request)))
+        payload = {"channel": channel_to_wire(channel), "message": "Channel created"}
+        return answer(payload, 201, {"Location": f"/api/alerts/channels/{channel.id}"})
 
-    @blueprint.delete("/channels/<channel_id>")
-    @limit
-    def drop_channel(channel_id: str) -> Response:
-        _require(store.drop_channel(channel_id), "channel", channel_id)
+    def put_channel(self, channel_id: str) -> Response:
+        said = understand(AlertChannelSaid, inputs.json_object(request))
+        channel = self._alerts.put_channel(_id("channel", channel_id), said)
+        return answer({"channel": channel_to_wire(channel), "message": "Channel changed"})
+
+    def drop_channel(self, channel_id: str) -> Response:
+        self._alerts.drop_channel(_id("channel", channel_id))
         return answer({"message": "Channel deleted"})
 
-    @blueprint.post("/channels/<channel_id>/test")
-    @limit
-    def test_channel(channel_id: str) -> Response:
-        _require(any(channel.id == channel_id for channel in store.channels()), "channel", channel_id)
-        delivery_id = str(uuid7())
-        store.queue_test(delivery_id, channel_id)
-        alerts.wake()
-        return answer({"delivery_id": delivery_id, "message": "Test queued"}, 202)
+    def test_channel(self, channel_id: str) -> Response:
+        problem = self._alerts.test_channel(_id("channel", channel_id))
+        return answer({"sent": problem is None, "detail": problem or "It was sent."})
 
-    @blueprint.get("/deliveries")
-    @limit
-    def list_deliveries() -> Response:
-        state, count = inputs.deliveries_page()
-        return answer({"deliveries": store.deliveries(state, count)})
-
-    @blueprint.post("/deliveries/<delivery_id>/retry")
-    @limit
-    def retry_delivery(delivery_id: str) -> Response:
-        _require(store.send_again(delivery_id), "dead delivery", delivery_id)
-        alerts.wake()
-        return answer({"message": "Queued again"})
-
-    @blueprint.get("/silences")
-    @limit
-    def list_silences() -> Response:
+    def silences(self) -> Response:
         inputs.no_query()
-        return answer({"silences": store.silences()})
+        return answer({"silences": [silence_to_wire(silence) for silence in self._alerts.silences()]})
 
-    @blueprint.post("/silences")
-    @limit
-    def create_silence() -> Response:
-        said = understand(SilenceSaid, inputs.json_object(request))
-        silence_id = str(uuid7())
-        name = caller_of(request.environ).name
-        made = store.put_silence(silence_id, said.rule_id, said.mission_id, said.reason, name, said.minutes * 60.0)
-        headers = {"Location": f"/api/alerts/silences/{silence_id}"}
-        return answer({"silence": made, "message": "Silence begun"}, 201, headers)
+    def create_silence(self) -> Response:
+        said = understand(AlertSilenceSaid, inputs.json_object(request))
+        silence = self._alerts.put_silence(said, _who(said.by))
+        return answer({"silence": silence_to_wire(silence), "message": "Silence begun"}, 201)
 
-    @blueprint.delete("/silences/<silence_id>")
-    @limit
-    def drop_silence(silence_id: str) -> Response:
-        _require(store.drop_silence(silence_id), "silence", silence_id)
+    def drop_silence(self, silence_id: str) -> Response:
+        self._alerts.drop_silence(_id("silence", silence_id))
         return answer({"message": "Silence ended"})
 
-    return blueprint
+    def deliveries(self) -> Response:
+        state, limit = inputs.deliveries_query(MAX_FIRINGS)
+        found = self._alerts.deliveries(state, limit)
+        return answer({"deliveries": [delivery_to_wire(delivery) for delivery in found]})
+
+    def resend(self, delivery_id: str) -> Response:
+        self._alerts.resend(_id("delivery", delivery_id))
+        return answer({"message": "It is sent again"})
 
 
-def _require(is_there: bool, what: str, known_as: str) -> None:
-    if not is_there:
-        raise AlertPartNotFound(what, known_as)
+def _id(what: str, text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise AlertNotFound(what, text[:100]) from error
 
 
-def _without_secret(channel: Channel) -> dict[str, Any]:
-    return {
-        "id": channel.id,
-        "name": channel.name,
-        "kind": channel.kind,
-        "target": channel.target,
-        "is_on": channel.is_on,
-        "created_at": channel.created_at,
-    }
+def _who(said: str | None) -> str | None:
+    """Return who does it: a person who is logged in cannot name somebody else."""
+    caller = caller_of(request.environ)
+    if caller.kind in (Kind.LOCAL, Kind.NOBODY) or (caller.kind is Kind.KEY and said is not None):
+        return said
+    return caller.name
+
+
+def firing_to_wire(firing: Firing) -> dict[str, Any]:
+    """Return an alert as it is sent."""
+    row = asdict(firing)
+    row["silenced"] = bool(row.pop("silenced_by"))
+    return {**row, "state": "firing" if firing.resolved_at is None else "resolved"}
+
+
+def rule_to_wire(rule: Rule) -> dict[str, Any]:
+    """Return a rule as it is sent."""
+    row = asdict(rule)
+    del row["active_from"]
+    return row
+
+
+def channel_to_wire(channel: Channel) -> dict[str, Any]:
+    """Return a channel without its secrets."""
+    shown = {"id": channel.id, "name": channel.name, "kind": channel.kind, "enabled": channel.enabled}
+    return {**shown, "created_at": channel.created_at, "goes_to": _where(channel), "settings": _shown(channel)}
+
+
+def _shown(channel: Channel) -> Mapping[str, Any]:
+    """Return what of its configuration may be seen by whoever may read."""
+    if channel.kind == "webhook":
+        return {"url": _plain_url(channel.config["url"])}
+    if channel.kind == "email":
+        return {key: value for key, value in channel.config.items() if key != "password"}
+    return {}
+
+
+def _where(channel: Channel) -> str:
+    if channel.kind == "email":
+        return ", ".join(channel.config["recipients"])
+    if channel.kind == "browser":
+        return "open pages whose readers turned notifications on"
+    return str(urlsplit(channel.config["url"]).hostname)
+
+
+def _plain_url(url: str) -> str:
+    """Return an address without its query, which may hold a token."""
+    return url.partition("?")[0].partition("#")[0]
+
+
+def silence_to_wire(silence: Silence) -> dict[str, Any]:
+    """Return a silence as it is sent."""
+    return asdict(silence)
+
+
+def delivery_to_wire(delivery: Delivery) -> dict[str, Any]:
+    """Return what became of a notification."""
+    state = "delivered" if delivery.delivered_at else "dead" if delivery.dead_at else "waiting"
+    return {**asdict(delivery), "state": state}

@@ -30,7 +30,7 @@ from mission_dashboard.acting import Actor, acting
 from mission_dashboard.errors import Unavailable
 from mission_dashboard.logs import request_id
 from mission_dashboard.web.answers import problem
-from mission_dashboard.web.origins import SAFE_METHODS
+from mission_dashboard.web.origins import PING, SAFE_METHODS
 from mission_dashboard.web.proxies import FORWARDED
 from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
 
@@ -91,6 +91,11 @@ class Gate:
         act_for(caller, environ)
         if wanted is not PUBLIC and not wanted & caller.scopes:
             refusal = self._refuse(environ, caller)
+            return refusal(environ, start_response)
+        if by_cookie and path.startswith(PING):
+            # A link on any page could lead here, and the cookie would come along.
+            self._note(environ, caller, 403)
+            refusal = problem(403, "Not allowed", "Pings are for programs: send a key ('Authorization: Bearer').")
             return refusal(environ, start_response)
         if by_cookie and method not in SAFE_METHODS and not _tells_its_origin(environ):
             refusal = problem(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
+from uuid import UUID
 
 import orjson
 from flask import request
@@ -286,28 +287,6 @@ def records_page(*more: str) -> tuple[str | None, int, int | None]:
     return after, limit, last
 
 
-def alerts_page() -> tuple[bool | None, int]:
-    """Return whether open or other alerts are asked for, and how many."""
-    arguments = _Arguments(request.args, ("open", "limit"))
-    said = arguments.text("open", MAX_NAME)
-    if said not in (None, "true", "false"):
-        arguments.wrong("open", "should be true or false.")
-    limit = arguments.number("limit", 100, 1, MAX_AUDIT)
-    arguments.check()
-    return (None if said is None else said == "true"), limit
-
-
-def deliveries_page() -> tuple[str | None, int]:
-    """Return in which state deliveries are asked for, and how many."""
-    arguments = _Arguments(request.args, ("state", "limit"))
-    state = arguments.text("state", MAX_NAME)
-    if state not in (None, "waiting", "sent", "dead"):
-        arguments.wrong("state", "should be waiting, sent or dead.")
-    limit = arguments.number("limit", 100, 1, MAX_AUDIT)
-    arguments.check()
-    return state, limit
-
-
 def audit_page() -> Wanted:
     """Return which lines of the audit log are asked for."""
     arguments = _Arguments(request.args, ("before", "limit", "actor", "action", "refused"))
@@ -354,6 +333,40 @@ def budget_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidValue.of("name", "should be 1 to 100 of the characters A-Z a-z 0-9 _ . -")
     return name
+
+
+def alerts_query(most: int) -> tuple[str, int, tuple[datetime, str] | None]:
+    """Return which alerts are asked for, how many, and after which."""
+    arguments = _Arguments(request.args, ("state", "limit", "cursor"))
+    state = arguments.one("state") or "open"
+    if state not in ("open", "all"):
+        arguments.wrong("state", "should be open or all.")
+    limit = arguments.number("limit", 50, 1, most)
+    after = _alert_place(arguments, arguments.one("cursor"))
+    arguments.check()
+    return state, limit, after
+
+
+def _alert_place(arguments: _Arguments, cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    at, _, firing_id = cursor.replace(" ", "+").partition("_")
+    try:
+        return datetime.fromisoformat(at).astimezone(timezone.utc), str(UUID(firing_id))
+    except (ValueError, OverflowError):
+        arguments.wrong("cursor", "should be the next_cursor of the page before.")
+        return None
+
+
+def deliveries_query(most: int) -> tuple[str | None, int]:
+    """Return which deliveries are asked for, and how many."""
+    arguments = _Arguments(request.args, ("state", "limit"))
+    state = arguments.one("state")
+    if state not in (None, "dead", "waiting", "delivered"):
+        arguments.wrong("state", "should be dead, waiting or delivered.")
+    limit = arguments.number("limit", 50, 1, most)
+    arguments.check()
+    return state, limit
 
 
 def no_query() -> None:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import request
 from flask_socketio import SocketIO, emit
 
 from mission_dashboard import wire
-from mission_dashboard.alerts.rules import Firing
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.monitoring.histogram import REQUEST_BUCKETS, Histogram
 from mission_dashboard.web.fanout import Fanout, Message
+from mission_dashboard.web.packets import Packets
 from mission_dashboard.web.rooms import Rooms
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class Live:
         self.lag = lag or Histogram(REQUEST_BUCKETS)
         """How many seconds after a write its viewers were told."""
         self._fanout = Fanout(socketio)
+        self._packets = Packets(socketio.server)
         self._rooms = Rooms(socketio, tracker, self._fanout)
         self._gatherer = Gatherer()
         self._notices: list[Message] = []
@@ -112,6 +113,12 @@ class Live:
         """How many viewers are connected to this process."""
         return self._fanout.count()
 
+    def tell(self, event: str, payload: Mapping[str, Any]) -> None:
+        """Send something else to every viewer of this process."""
+        with self._wake:
+            self._notices.append((event, {**payload, "timestamp": wire.now()}))
+            self._wake.notify()
+
     # From the tracker.
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
@@ -130,13 +137,6 @@ class Live:
     def _service_state(self, up: bool) -> dict[str, Any]:
         detail = "" if up else "The database is away: what you see is from memory, and nothing can be changed."
         return {"status": "healthy" if up else "degraded", "detail": detail, "timestamp": wire.now()}
-
-    def announce(self, firings: Sequence[Firing]) -> None:
-        """Tell viewers of alerts that begin or end."""
-        told: list[Message] = [("alert", {"alert": firing, "timestamp": wire.now()}) for firing in firings]
-        with self._wake:
-            self._notices += told
-            self._wake.notify()
 
     # To the viewers.
 

@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from mission_dashboard import __version__
 from mission_dashboard.access.callers import Kind
 from mission_dashboard.access.scopes import ROLES, SCOPES, needed
-from mission_dashboard.alerts.rules import CHANNEL_KINDS, KINDS, SEVERITIES
+from mission_dashboard.alerts.said import AlertChannelSaid, AlertRuleSaid, AlertSilenceSaid
 from mission_dashboard.metrics import FACETS
 from mission_dashboard.missions import Cause, QuestionState
 from mission_dashboard.queries import DEFAULT_LIMIT, MAX_HISTORY_MINUTES, MAX_LIMIT, NEEDS, SORTS
@@ -23,20 +23,17 @@ from mission_dashboard.records import DEFAULT_LIMIT as DEFAULT_RECORDS
 from mission_dashboard.records import LEVELS, LogsSaid, SpansSaid
 from mission_dashboard.records import MAX_LIMIT as MAX_RECORDS_READ
 from mission_dashboard.reports import (
-    AcknowledgeAlertSaid,
     AcknowledgeReport,
-    AlertRuleSaid,
     AnswerReport,
     AskReport,
     BatchSaid,
-    ChannelSaid,
     DayBudgetSaid,
     KeySaid,
     NewMission,
     RepriceSaid,
     Said,
-    SilenceSaid,
 )
+from mission_dashboard.web.alerts_schema import ALERT_PATHS, ALERT_SCHEMAS
 from mission_dashboard.web.inputs import MAX_AUDIT, MAX_EVENTS, MAX_SPEND_DAYS, MAX_WAIT_S, PRIORITIES, STATUSES
 from mission_dashboard.web.operations import OPERATIONS
 
@@ -159,65 +156,6 @@ AUDIT_ENTRY: Schema = {
     "action": {"type": "string", "description": "method and path"},
     "status": {"type": "integer", "description": "what it was answered with; from 400 it was refused"},
     "count": {**COUNT, "description": "how often within a moment; more than 1 for what was refused"},
-}
-_STRINGS: Schema = {"type": ["array", "null"], "items": {"type": "string"}}
-ALERT: Schema = {
-    "id": {"type": "string"},
-    "rule_id": {"type": "string"},
-    "rule_name": {"type": "string"},
-    "kind": {"enum": list(KINDS)},
-    "severity": {"enum": list(SEVERITIES)},
-    "mission_id": _nullable("string"),
-    "summary": {"type": "string"},
-    "value": _nullable("number", "what was measured"),
-    "state": {"enum": ["firing", "noted", "resolved"], "description": "noted: of something that does not end"},
-    "is_quiet": {"type": "boolean", "description": "silenced, or within its rule's cooldown: told to nobody"},
-    "fired_at": TIME,
-    "resolved_at": _nullable("string", format="date-time"),
-    "acknowledged_at": _nullable("string", format="date-time"),
-    "acknowledged_by": _nullable("string"),
-}
-ALERT_RULE: Schema = {
-    "id": {"type": "string"},
-    "name": {"type": "string"},
-    "kind": {"enum": list(KINDS)},
-    **dict.fromkeys(("types", "agents", "models", "priorities"), _STRINGS),
-    "threshold": _nullable("number"),
-    "window_s": {"type": "number"},
-    "cooldown_s": {"type": "number"},
-    "severity": {"enum": list(SEVERITIES)},
-    "channels": {"type": "array", "items": {"type": "string"}},
-    "is_on": {"type": "boolean"},
-}
-CHANNEL: Schema = {
-    "id": {"type": "string"},
-    "name": {"type": "string"},
-    "kind": {"enum": list(CHANNEL_KINDS)},
-    "target": {"type": "string"},
-    "is_on": {"type": "boolean"},
-    "created_at": TIME,
-}
-DELIVERY: Schema = {
-    "id": {"type": "string"},
-    "firing_id": {"type": "string"},
-    "channel_id": {"type": "string"},
-    "channel": {"type": "string"},
-    "what": {"enum": ["fired", "resolved", "test"]},
-    "state": {"enum": ["waiting", "sent", "dead"]},
-    "tries": COUNT,
-    "next_at": TIME,
-    "created_at": TIME,
-    "sent_at": _nullable("string", format="date-time"),
-    "problem": _nullable("string", "what the receiver said last"),
-}
-SILENCE: Schema = {
-    "id": {"type": "string"},
-    "rule_id": _nullable("string"),
-    "mission_id": _nullable("string"),
-    "reason": {"type": "string"},
-    "created_by": {"type": "string"},
-    "created_at": TIME,
-    "ends_at": TIME,
 }
 DIRECTIVE: Schema = {
     "action": {"enum": ["continue", "pause", "cancel"]},
@@ -381,6 +319,7 @@ READ_ON: Schema = {
     "more": {"type": "boolean", "description": "there is more already"},
 }
 SCHEMAS: Schema = {
+    **ALERT_SCHEMAS,
     "Mission": _object(MISSION),
     "Metrics": _object(METRICS),
     "Point": _object(POINT),
@@ -527,28 +466,6 @@ SCHEMAS: Schema = {
             "timestamp": TIME,
         }
     ),
-    "Alert": _object(ALERT),
-    "Alerts": _object({"alerts": _list_of("Alert"), "timestamp": TIME}),
-    "OneAlert": _object({"alert": _ref("Alert"), "message": {"type": "string"}, "timestamp": TIME}),
-    "AlertRule": _object(ALERT_RULE),
-    "AlertRules": _object({"rules": _list_of("AlertRule"), "timestamp": TIME}),
-    "OneAlertRule": _object({"rule": _ref("AlertRule"), "message": {"type": "string"}, "timestamp": TIME}),
-    "Channel": _object(CHANNEL),
-    "Channels": _object({"channels": _list_of("Channel"), "timestamp": TIME}),
-    "MadeChannel": _object(
-        {
-            "channel": _ref("Channel"),
-            "secret": _nullable("string", "with which its webhooks are signed; in this answer only"),
-            "message": {"type": "string"},
-            "timestamp": TIME,
-        }
-    ),
-    "QueuedTest": _object({"delivery_id": {"type": "string"}, "message": {"type": "string"}, "timestamp": TIME}),
-    "Delivery": _object(DELIVERY),
-    "Deliveries": _object({"deliveries": _list_of("Delivery"), "timestamp": TIME}),
-    "Silence": _object(SILENCE),
-    "Silences": _object({"silences": _list_of("Silence"), "timestamp": TIME}),
-    "OneSilence": _object({"silence": _ref("Silence"), "message": {"type": "string"}, "timestamp": TIME}),
     "System": _object(
         {
             "system": {
@@ -622,7 +539,8 @@ class Endpoint:
 
 
 TEXT_QUERY: Schema = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^\u0000\ufffd]*$"}
-ETAG = r"^(\*|(W/)?\"[!#-~]+\"(, *(W/)?\"[!#-~]+\")*)$"
+_TAG = r"((W/)?\"[!#-~]+\"|[0-9]+)"
+ETAG = rf"^(\*|{_TAG}(, *{_TAG})*)$"
 
 
 def _parameter(name: str, schema: Schema, description: str = "") -> Schema:
@@ -659,10 +577,6 @@ WRITES = (400, 413, 415, 422, 429, 503)
 MOVES = (*WRITES, 404, 409, 412)
 WAIT = _parameter("wait", _whole(0, MAX_WAIT_S, 0), "for how many seconds to wait for news")
 MISSION_PATH = "/api/missions/{mission_id}"
-ALERTS_QUERY = (
-    _parameter("open", {"enum": ["true", "false"]}, "only those that wait for somebody, or only the others"),
-    _parameter("limit", _whole(1, MAX_AUDIT, 100)),
-)
 TEXT = ""
 """Stands where the answer is no JSON."""
 AUDIT_QUERY = (
@@ -752,6 +666,7 @@ ENDPOINTS = (
         query=(_parameter("days", _whole(1, MAX_SPEND_DAYS, 30)),),
         errors=(422, 429, 503),
     ),
+    *(Endpoint(*row[:5], status=row[5], query=row[6], errors=row[7]) for row in ALERT_PATHS),
     Endpoint("POST", "/api/costs/reprice", "Compute costs anew", "Repriced", RepriceSaid, errors=WRITES),
     Endpoint("GET", "/api/session", "Who is asking", "Me"),
     Endpoint("GET", "/api/keys", "All keys", "Keys", errors=(422, 429, 503)),
@@ -779,66 +694,6 @@ ENDPOINTS = (
         query=(_parameter("format", {"enum": ["csv", "jsonl"], "default": "jsonl"}), *AUDIT_QUERY),
         errors=(422, 429, 503),
     ),
-    Endpoint("GET", "/api/alerts", "Alerts, the newest first", "Alerts", query=ALERTS_QUERY, errors=(422, 429, 503)),
-    Endpoint(
-        "POST",
-        "/api/alerts/{alert_id}/acknowledge",
-        "Say that you look after it",
-        "OneAlert",
-        AcknowledgeAlertSaid,
-        errors=(*WRITES, 404),
-    ),
-    Endpoint("GET", "/api/alerts/rules", "What is watched", "AlertRules", errors=(422, 429, 503)),
-    Endpoint(
-        "POST", "/api/alerts/rules", "Watch something", "OneAlertRule", AlertRuleSaid, status=201, errors=(*WRITES, 409)
-    ),
-    Endpoint(
-        "PUT",
-        "/api/alerts/rules/{rule_id}",
-        "Change a rule, all of it",
-        "OneAlertRule",
-        AlertRuleSaid,
-        errors=(*WRITES, 404, 409),
-    ),
-    Endpoint("DELETE", "/api/alerts/rules/{rule_id}", "Stop watching", "Done", errors=(404, 429, 503)),
-    Endpoint("GET", "/api/alerts/channels", "Where alerts go", "Channels", errors=(422, 429, 503)),
-    Endpoint(
-        "POST",
-        "/api/alerts/channels",
-        "Tell somebody else too",
-        "MadeChannel",
-        ChannelSaid,
-        status=201,
-        errors=(*WRITES, 409),
-    ),
-    Endpoint("DELETE", "/api/alerts/channels/{channel_id}", "Tell it no more", "Done", errors=(404, 429, 503)),
-    Endpoint(
-        "POST",
-        "/api/alerts/channels/{channel_id}/test",
-        "Send it a test",
-        "QueuedTest",
-        status=202,
-        errors=(404, 429, 503),
-    ),
-    Endpoint(
-        "GET",
-        "/api/alerts/deliveries",
-        "What was told, and what could not be",
-        "Deliveries",
-        query=(
-            _parameter("state", {"enum": ["waiting", "sent", "dead"]}),
-            _parameter("limit", _whole(1, MAX_AUDIT, 100)),
-        ),
-        errors=(422, 429, 503),
-    ),
-    Endpoint(
-        "POST", "/api/alerts/deliveries/{delivery_id}/retry", "Send a dead one again", "Done", errors=(404, 429, 503)
-    ),
-    Endpoint("GET", "/api/alerts/silences", "What is not told now", "Silences", errors=(422, 429, 503)),
-    Endpoint(
-        "POST", "/api/alerts/silences", "Tell nobody for a while", "OneSilence", SilenceSaid, status=201, errors=WRITES
-    ),
-    Endpoint("DELETE", "/api/alerts/silences/{silence_id}", "End a silence", "Done", errors=(404, 429, 503)),
     Endpoint("GET", "/api/system", "How this server process does", "System", errors=(422, 429)),
     Endpoint("GET", "/api/system/storage", "What the database takes", "Storage", errors=(422, 429, 503)),
     Endpoint("GET", "/api/health", "Whether it is well", "Health", errors=(503,)),
@@ -857,8 +712,8 @@ NEEDING_A_BODY = (
     DayBudgetSaid,
     KeySaid,
     AlertRuleSaid,
-    ChannelSaid,
-    SilenceSaid,
+    AlertChannelSaid,
+    AlertSilenceSaid,
 )
 ERROR_NAMES = {
     400: "Malformed JSON or header",

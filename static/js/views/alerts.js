@@ -1,26 +1,97 @@
-// The alerts that nobody looks after yet. Rules and channels are made over the API: docs/alerts.md.
-import { html, useEffect } from '../html.js';
-import { acknowledge, alerts, alertsProblem, readAlerts, setTells, tells } from '../alerts.js';
-import { openMission } from '../actions.js';
-import { Time } from './bits.js';
-import { closeDialog, Dialog } from './dialogs.js';
+// The alerts panel: what is wrong now, the rules that find it, and the channels that tell of it. Loaded when it is opened.
+import { html, useEffect, useState } from '../html.js';
+import { openMission, sentence } from '../actions.js';
+import { alertNews, change, notifying, read, setNotifying } from '../alerts.js';
+import { exact, plural, relative } from '../format.js';
+import { personName } from '../settings.js';
+import { now } from '../store.js';
+import { Channels } from './alert-channels.js';
+import { Rules } from './alert-rules.js';
+import { Dialog, closeDialog } from './dialogs.js';
+import { Icon } from './icons.js';
+
+const TABS = { firing: 'Firing', rules: 'Rules', channels: 'Channels' };
+const SILENCE_MINUTES = 60;
+const ICONS = /** @type {Record<string, string>} */ ({ info: 'question', warning: 'stalled', critical: 'failed' });
 
 export function Alerts() {
-  useEffect(() => { readAlerts(); }, []);
-  const waiting = alerts.value;
-  return html`<${Dialog} title="Alerts">
-    ${alertsProblem.value ? html`<p class="form__problem" role="alert">${alertsProblem.value}</p>` : false}
-    ${waiting.length === 0 ? html`<p class="faint">No alert waits for anybody.</p>` : html`<ul class="alerts">${waiting.map((alert) => html`<${One} key=${alert.id} alert=${alert} />`)}</ul>`}
-    <footer class="dialog__foot alerts__foot"><label class="menu__choice"><input type="checkbox" checked=${tells.value} onChange=${(/** @type {any} */ event) => setTells(event.target.checked)} />Notify me in this browser while the page is in the background</label></footer>
+  const [tab, setTab] = useState('firing');
+  const Panel = /** @type {Record<string, any>} */ ({ firing: Firing, rules: Rules, channels: Channels })[tab];
+  return html`<${Dialog} title="Alerts" kind="alerts">
+    <div class="tabs alerts__tabs" role="group" aria-label="Alerts">
+      ${Object.entries(TABS).map(([name, label]) => html`<button type="button" key=${name} class="tab" aria-pressed=${String(tab === name)} onClick=${() => setTab(name)}>${label}</button>`)}
+    </div>
+    <${Panel} />
   </${Dialog}>`;
 }
 
-/** @param {{alert: import('../alerts.js').Alert}} props */
-function One({ alert }) {
-  return html`<li class="alerts__one" data-severity=${alert.severity}>
-    <p><b>${alert.severity}</b> · <bdi>${alert.rule_name}</bdi> · <${Time} at=${Date.parse(alert.fired_at)} /></p>
-    <p class="alerts__summary"><bdi>${alert.summary}</bdi></p>
-    <p class="alerts__acts">
-      ${alert.mission_id ? html`<button type="button" class="button button--small" onClick=${() => { closeDialog(); openMission(alert.mission_id ?? ''); }}>Open the mission</button>` : false}
-      <button type="button" class="button button--small" onClick=${() => acknowledge(alert.id)}>Acknowledge</button></p></li>`;
+/** What is read from the server, read again when alerts change. @param {string} path @param {unknown[]} [also] */
+export function useAlerts(path, also = []) {
+  const [answer, setAnswer] = useState(/** @type {any} */ (null));
+  const [problem, setProblem] = useState('');
+  const readIt = async () => {
+    try {
+      setAnswer(await read(path));
+      setProblem('');
+    } catch (error) {
+      setProblem(sentence(error));
+    }
+  };
+  useEffect(() => { readIt(); }, [path, alertNews.value, ...also]);
+  /** @param {'POST' | 'PUT' | 'DELETE'} method @param {string} where @param {unknown} [body] */
+  const settle = async (method, where, body) => {
+    try {
+      const said = await change(method, where, body);
+      await readIt();
+      return said;
+    } catch (error) {
+      setProblem(sentence(error));
+      return null;
+    }
+  };
+  return { answer, problem, settle };
+}
+
+function Firing() {
+  const [ended, setEnded] = useState(false);
+  const { answer, problem, settle } = useAlerts(ended ? '?state=all&limit=100' : '?limit=100');
+  const silences = useAlerts('/silences');
+  const by = personName.value.trim() ? { by: personName.value.trim() } : {};
+  /** @type {import('../alerts.js').Alert[]} */
+  const alerts = answer?.alerts ?? [];
+  /** @param {import('../alerts.js').Alert} alert */
+  const silence = (alert) => silences.settle('POST', '/silences', { minutes: SILENCE_MINUTES, rule_id: alert.rule_id, ...by });
+  return html`
+    ${(problem || silences.problem) && html`<div class="notice" data-tone="error" role="alert">${problem || silences.problem}</div>`}
+    <div class="alerts__tools"><${Notifying} />
+      <label class="alerts__choice"><input type="checkbox" checked=${ended} onChange=${() => setEnded(!ended)} />Show what ended</label></div>
+    ${silences.answer?.silences.map((/** @type {any} */ one) => html`<div class="notice" key=${one.id}><p>Silent for ${relative(Date.parse(one.ends_at), now.value).replace('in ', '')}: <bdi>${what(one, alerts)}</bdi>${one.created_by && html`, by <bdi>${one.created_by}</bdi>`}</p>
+      <button type="button" class="button button--small" onClick=${() => silences.settle('DELETE', `/silences/${one.id}`)}>End silence</button></div>`)}
+    ${answer && alerts.length === 0 && html`<p class="alerts__none"><${Icon} name="completed" />Nothing is wrong${ended ? ', and nothing was' : ''}. Rules say what is looked for.</p>`}
+    <ul class="alerts__list" aria-live="polite">
+      ${alerts.map((alert) => html`<li key=${alert.id} class="alert" data-severity=${alert.severity} data-state=${alert.state}>
+        <div class="alert__head"><${Icon} name=${ICONS[alert.severity] ?? 'stalled'} /><b>${alert.severity}</b><bdi>${alert.rule_name}</bdi>
+          <time title=${exact(Date.parse(alert.fired_at))}>${relative(Date.parse(alert.fired_at), now.value)}</time></div>
+        <p class="alert__text" dir="auto">${alert.summary}</p>
+        <p class="faint">${[alert.count > 1 && `${plural(alert.count, 'time')}`, alert.state === 'resolved' && 'ended', alert.silenced && 'silenced',
+          alert.acknowledged_at && `acknowledged${alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : ''}`].filter(Boolean).join(' · ')}</p>
+        <div class="alert__acts">
+          ${alert.mission_id && html`<button type="button" class="button button--small" onClick=${() => { closeDialog(); openMission(/** @type {string} */ (alert.mission_id)); }}>Open mission</button>`}
+          ${alert.state === 'firing' && !alert.acknowledged_at && html`<button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/acknowledge`, by)}>Acknowledge</button>`}
+          ${alert.state === 'firing' && alert.rule_id && html`<button type="button" class="button button--small" onClick=${() => silence(alert)}>Silence rule 1 h</button>`}
+          ${alert.state === 'firing' && html`<button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/resolve`)}>Resolve</button>`}
+        </div></li>`)}
+    </ul>`;
+}
+
+/** @param {any} silence @param {import('../alerts.js').Alert[]} alerts */
+function what(silence, alerts) {
+  if (silence.rule_id) return alerts.find((alert) => alert.rule_id === silence.rule_id)?.rule_name ?? 'a rule';
+  return silence.mission_id ? 'a mission' : 'some missions';
+}
+
+function Notifying() {
+  const [problem, setProblem] = useState('');
+  return html`<label class="alerts__choice"><input type="checkbox" checked=${notifying.value} onChange=${async (/** @type {any} */ event) => setProblem(await setNotifying(event.target.checked))} />
+    Notify me in this browser</label>${problem && html`<p class="form__problem" role="alert">${problem}</p>`}`;
 }

@@ -1,7 +1,7 @@
 // The frame of all dialogs: the browser's own <dialog>, which keeps the focus inside and gives it back.
-import { html, useEffect, useRef } from '../html.js';
+import { html, useEffect, useRef, useState } from '../html.js';
+import { notify } from '../actions.js';
 import { dialog, question } from '../ui.js';
-import { Alerts } from './alerts.js';
 import { Budgets } from './budgets.js';
 import { Icon } from './icons.js';
 import { Help } from './help.js';
@@ -13,10 +13,22 @@ export function Dialogs() {
   if (dialog.value === 'new') return html`<${NewMission} />`;
   if (dialog.value === 'palette') return html`<${Palette} />`;
   if (dialog.value === 'help') return html`<${Help} />`;
-  if (dialog.value === 'alerts') return html`<${Alerts} />`;
   if (dialog.value === 'budgets') return html`<${Budgets} />`;
+  if (dialog.value === 'alerts') return html`<${Alerts} />`;
   if (dialog.value === 'why') return html`<${Why} />`;
   return dialog.value === 'confirm' && question.value ? html`<${Confirm} />` : null;
+}
+
+/** Loaded when it is wanted: most visits never open it. */
+function Alerts() {
+  const [loaded, setLoaded] = useState(/** @type {{View: any} | null} */ (null));
+  useEffect(() => {
+    import('./alerts.js').then(({ Alerts: View }) => setLoaded({ View }), () => {
+      closeDialog();
+      notify({ tone: 'error', text: 'Alerts cannot be shown while the server cannot be reached.' });
+    });
+  }, []);
+  return loaded && html`<${loaded.View} />`;
 }
 
 export const closeDialog = () => {

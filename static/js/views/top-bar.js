@@ -1,8 +1,8 @@
 // The bar that stays: name, how live the picture is, search, and what concerns the whole page.
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { clock, count, plural } from '../format.js';
-import { alerts } from '../alerts.js';
 import { go, setPaused } from '../actions.js';
+import { alertCounts } from '../alerts.js';
 import { getSession } from '../api.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
@@ -21,6 +21,12 @@ export function TopBar({ covered }) {
     <${PageMenu} />
     <button type="button" class="button top-bar__new" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button>
   </header>`;
+}
+
+function AlertsButton() {
+  const { unseen, critical } = alertCounts.value;
+  return html`<button type="button" class="button top-bar__alerts" data-tone="ghost" data-level=${critical ? 'critical' : unseen ? 'warning' : 'none'} onClick=${() => { dialog.value = 'alerts'; }}>
+    <${Icon} name="alert" /><span class="top-bar__word">Alerts</span>${unseen > 0 && html`<span class="top-bar__number">${count(unseen)}<span class="visually-hidden"> to look after</span></span>`}</button>`;
 }
 
 const PHASES = { connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnecting', offline: 'Offline' };
@@ -84,14 +90,6 @@ function Search() {
 
 export const isApple = /Mac|iPhone|iPad/.test(navigator.userAgent);
 
-/** Shown while alerts wait for somebody; the menu and the palette lead to them at any time. */
-function AlertsButton() {
-  const waiting = alerts.value.length;
-  if (waiting === 0) return null;
-  return html`<button type="button" class="button top-bar__alerts" onClick=${() => { dialog.value = 'alerts'; }} title="Alerts that wait for somebody">
-    <${Icon} name="stalled" /><span aria-hidden="true">${waiting}</span><span class="visually-hidden">${plural(waiting, 'alert')}</span></button>`;
-}
-
 function PageMenu() {
   return html`<${Menu} label=${html`<${Icon} name="menu" /><span class="visually-hidden">Page menu</span>`} kind="icon" align="end">
     ${(/** @type {() => void} */ close) => html`
@@ -99,7 +97,6 @@ function PageMenu() {
         <${Icon} name=${paused.value ? 'play' : 'pause'} />${paused.value ? 'Resume updates' : 'Pause updates'}<kbd>p</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'palette'; }}><${Icon} name="search" />Command palette<kbd>${isApple ? '⌘K' : 'Ctrl K'}</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'help'; }}><${Icon} name="question" />Keyboard shortcuts<kbd>?</kbd></button>
-      <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'alerts'; }}><${Icon} name="stalled" />Alerts<span class="menu__number">${alerts.value.length || ''}</span></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'budgets'; }}><${Icon} name="over_budget" />Daily budgets</button>
       <a class="menu__item" href="/api/docs"><${Icon} name="copy" />API documentation</a>
       <${Account} />

@@ -1,322 +1,320 @@
--- name: look_at_events
--- Look at the events since the last look: fire, resolve, and queue what is to be told, all in one transaction. The
--- place is locked; a second process that looks at the same time finds nothing to do. Every event before `until` is
--- there to be seen, and none is seen twice.
-WITH place AS (
-    SELECT transaction AS since, pg_snapshot_xmin(pg_current_snapshot()) AS until
-    FROM alert_place
-    FOR UPDATE SKIP LOCKED
-),
-read AS (
-    SELECT
-        e.mission_id, e.version, e.type, e.at, e.changes, m.title, m.priority, m.error_message, m.agent_type,
-        m.model_used, m.metadata ->> 'type' AS mission_type
-    FROM place
-    JOIN mission_events AS e ON e.committed_in >= place.since AND e.committed_in < place.until
-    JOIN missions AS m ON m.id = e.mission_id
-    WHERE e.type = ANY(:types) OR jsonb_exists(e.changes, 'stalled_reason')
-),
-happened AS (
-    SELECT * FROM read WHERE type = ANY(:types)
-    UNION ALL
-    -- Any sign of life ends a silence, under whatever name it comes.
-    SELECT
-        mission_id, version, 'mission_recovered', at, changes, title, priority, error_message, agent_type, model_used,
-        mission_type
-    FROM read
-    WHERE jsonb_exists(changes, 'stalled_reason') AND changes ->> 'stalled_reason' IS NULL
-),
-kinds AS (
-    SELECT kind, type, cause, ends
-    FROM json_to_recordset(:kinds::json) AS k (kind text, type text, cause text, ends text[])
-),
-wanted AS (
-    SELECT
-        r.id AS rule_id, r.name, r.kind, r.severity, r.cooldown_s, r.channels, h.mission_id, h.at,
-        left(
-            CASE r.kind
-                WHEN 'failed' THEN 'failed: ' || coalesce(h.error_message, 'no error was told')
-                WHEN 'stalled' THEN 'runs without a sign of life: ' || coalesce(h.changes ->> 'stalled_reason', '')
-                WHEN 'over_budget' THEN 'was stopped: ' || coalesce(h.error_message, 'its budget is used up')
-                WHEN 'cancel_unconfirmed' THEN 'was cancelled, but its agent does not acknowledge that and may still run'
-                ELSE 'asks: ' || coalesce(h.changes -> 'question' ->> 'text', '')
-            END, 500
-        ) AS says,
-        h.title,
-        CASE WHEN k.ends IS NULL THEN 'noted'
-            WHEN EXISTS (
-                SELECT 1 FROM happened AS later
-                WHERE later.mission_id = h.mission_id AND later.version > h.version AND later.type = ANY(k.ends)
-            ) THEN 'resolved'
-            ELSE 'firing'
-        END AS state,
-        row_number() OVER (PARTITION BY r.id, h.mission_id ORDER BY h.version DESC) AS newest,
-        row_number() OVER (PARTITION BY r.id ORDER BY h.at, h.mission_id, h.version) AS place_in_rule
-    FROM happened AS h
-    JOIN kinds AS k ON k.type = h.type AND (k.cause IS NULL OR h.changes -> 'receipt' ->> 'cause' = k.cause)
-    JOIN alert_rules AS r ON r.kind = k.kind AND r.is_on
-        AND (r.types IS NULL OR h.mission_type = ANY(r.types))
-        AND (r.agents IS NULL OR h.agent_type = ANY(r.agents))
-        AND (r.models IS NULL OR h.model_used = ANY(r.models))
-        AND (r.priorities IS NULL OR h.priority = ANY(r.priorities))
-),
-fired AS (
-    INSERT INTO alert_firings (
-        id, rule_id, rule_name, kind, severity, subject, mission_id, summary, state, is_quiet, fired_at, resolved_at
-    )
-    SELECT
-        gen_random_uuid()::text, rule_id, name, kind, severity, mission_id, mission_id, title || ' ' || says, state,
-        EXISTS (
-            SELECT 1 FROM alert_silences AS s
-            WHERE s.ends_at > now() AND (s.rule_id IS NULL OR s.rule_id = wanted.rule_id)
-                AND (s.mission_id IS NULL OR s.mission_id = wanted.mission_id)
-        )
-        OR (cooldown_s > 0 AND (place_in_rule > 1 OR EXISTS (
-            SELECT 1 FROM alert_firings AS f
-            WHERE f.rule_id = wanted.rule_id AND NOT f.is_quiet
-                AND f.fired_at > now() - make_interval(secs => wanted.cooldown_s)
-        ))),
-        at,
-        CASE WHEN state = 'resolved' THEN now() END
-    FROM wanted
-    WHERE newest = 1
-    ON CONFLICT (rule_id, subject) WHERE state = 'firing' DO NOTHING
-    RETURNING id, rule_id, is_quiet
-),
-resolved AS (
-    UPDATE alert_firings
-    SET state = 'resolved', resolved_at = now()
-    FROM (
-        SELECT DISTINCT k.kind, h.mission_id
-        FROM happened AS h
-        JOIN kinds AS k ON h.type = ANY(k.ends)
-    ) AS over
-    WHERE alert_firings.state = 'firing' AND alert_firings.kind = over.kind
-        AND alert_firings.mission_id = over.mission_id
-    RETURNING alert_firings.id, alert_firings.rule_id, alert_firings.is_quiet
-),
-told AS (
-    SELECT id, rule_id, is_quiet, 'fired' AS what FROM fired
-    UNION ALL
-    SELECT id, rule_id, is_quiet, 'resolved' FROM resolved
-),
-queued AS (
-    INSERT INTO alert_deliveries (id, firing_id, channel_id, what, next_at, created_at)
-    SELECT gen_random_uuid()::text, told.id, c.id, told.what, now(), now()
-    FROM told
-    JOIN alert_rules AS r ON r.id = told.rule_id
-    JOIN alert_channels AS c ON c.id = ANY(r.channels) AND c.is_on
-    WHERE NOT told.is_quiet
-),
-moved AS (
-    -- Never backwards: who waited for the lock may see less than who had it before.
-    UPDATE alert_place SET transaction = place.until FROM place WHERE place.until > place.since
-)
-SELECT id, what FROM told;
+-- name: alert_lock
+-- Whether this transaction is the one that evaluates now. It takes no transaction id, which would hold the horizon back.
+SELECT pg_try_advisory_xact_lock(1297700933, 1);
 
--- name: measures
--- What each rule about a measure finds now; nothing where there is nothing to measure.
+-- name: alert_place
 SELECT
-    r.id,
-    CASE r.kind
-        WHEN 'error_rate' THEN (
-            SELECT CASE WHEN count(*) >= 5
-                THEN 100.0 * count(*) FILTER (WHERE m.status = 'failed') / count(*) END
-            FROM missions AS m
-            WHERE m.completed_at > now() - make_interval(secs => r.window_s) AND m.status IN ('completed', 'failed')
-                AND {filter}
-        )
-        WHEN 'slow' THEN (
-            SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY m.duration)
-            FROM missions AS m
-            WHERE m.completed_at > now() - make_interval(secs => r.window_s) AND m.duration IS NOT NULL AND {filter}
-        )
-        WHEN 'cost' THEN (
-            SELECT sum(m.cost_estimate)
-            FROM missions AS m
-            WHERE m.cost_estimate IS NOT NULL AND {filter}
-                AND (m.completed_at > now() - make_interval(secs => r.window_s) OR m.status = 'running')
-        )
-        WHEN 'queue_age' THEN (
-            SELECT extract(epoch FROM now() - min(m.created_at))
-            FROM missions AS m
-            WHERE m.status = 'pending' AND {filter}
-        )
-        WHEN 'silence' THEN (
-            SELECT extract(epoch FROM now() - greatest(max(m.updated_at), r.created_at))
-            FROM missions AS m
-            WHERE m.created_at > now() - make_interval(secs => 10 * r.window_s) AND {filter}
-        )
-    END::double precision
-FROM alert_rules AS r
-WHERE r.is_on AND r.kind = ANY(:kinds);
+    transaction, mission_id, version, measured_at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+    EXISTS (SELECT 1 FROM alert_rules WHERE enabled)
+FROM alert_cursor;
 
--- name: note_measure
--- Fire or resolve one rule about a measure, and queue what is to be told.
-WITH rule AS (
-    SELECT * FROM alert_rules WHERE id = :rule_id AND is_on
-),
-fired AS (
-    INSERT INTO alert_firings (
-        id, rule_id, rule_name, kind, severity, subject, summary, value, state, is_quiet, fired_at
-    )
-    SELECT
-        gen_random_uuid()::text, rule.id, rule.name, rule.kind, rule.severity, 'all', :summary, :value, 'firing',
-        EXISTS (
-            SELECT 1 FROM alert_silences AS s
-            WHERE s.ends_at > now() AND s.mission_id IS NULL AND (s.rule_id IS NULL OR s.rule_id = rule.id)
-        )
-        OR EXISTS (
-            SELECT 1 FROM alert_firings AS f
-            WHERE f.rule_id = rule.id AND NOT f.is_quiet
-                AND f.fired_at > now() - make_interval(secs => rule.cooldown_s)
-        ),
-        now()
-    FROM rule
-    WHERE :is_over
-    ON CONFLICT (rule_id, subject) WHERE state = 'firing' DO NOTHING
-    RETURNING id, is_quiet
-),
-resolved AS (
-    UPDATE alert_firings SET state = 'resolved', resolved_at = now()
-    FROM rule
-    WHERE NOT :is_over AND alert_firings.rule_id = rule.id AND alert_firings.state = 'firing'
-    RETURNING alert_firings.id, alert_firings.is_quiet
-),
-told AS (
-    SELECT id, is_quiet, 'fired' AS what FROM fired
-    UNION ALL
-    SELECT id, is_quiet, 'resolved' FROM resolved
-),
-queued AS (
-    INSERT INTO alert_deliveries (id, firing_id, channel_id, what, next_at, created_at)
-    SELECT gen_random_uuid()::text, told.id, c.id, told.what, now(), now()
-    FROM told
-    CROSS JOIN rule
-    JOIN alert_channels AS c ON c.id = ANY(rule.channels) AND c.is_on
-    WHERE NOT told.is_quiet
-)
-SELECT id, what FROM told;
+-- name: forget_alert_transactions!
+-- After a restore into another cluster: its transaction ids mean nothing here.
+UPDATE alert_rules SET active_from = 0;
 
--- name: take_deliveries
--- Lease what is due: whoever dies with it leaves it to be sent again after a minute.
-UPDATE alert_deliveries AS d
-SET tries = d.tries + 1, next_at = now() + interval '60 seconds'
-FROM (
-    SELECT id FROM alert_deliveries
-    WHERE state = 'waiting' AND next_at <= now()
-    ORDER BY next_at
-    LIMIT :limit
-    FOR UPDATE SKIP LOCKED
-) AS due
-WHERE d.id = due.id
-RETURNING d.id, d.firing_id, d.channel_id, d.what, d.tries;
+-- name: move_alert_place!
+UPDATE alert_cursor SET transaction = :transaction, mission_id = :mission_id, version = :version;
 
--- name: sent!
-UPDATE alert_deliveries SET state = 'sent', sent_at = now(), problem = NULL WHERE id = :id;
+-- name: alert_measured!
+UPDATE alert_cursor SET measured_at = :at;
 
--- name: not_sent!
-UPDATE alert_deliveries
-SET state = CASE WHEN :is_dead THEN 'dead' ELSE 'waiting' END,
-    next_at = now() + make_interval(secs => :wait_s),
-    problem = :problem
-WHERE id = :id;
-
--- name: send_again
-UPDATE alert_deliveries SET state = 'waiting', tries = 0, next_at = now() WHERE id = :id AND state = 'dead'
-RETURNING 1;
-
--- name: queue_test!
-INSERT INTO alert_deliveries (id, firing_id, channel_id, what, next_at, created_at)
-VALUES (:id, '', :channel_id, 'test', now(), now());
-
--- name: deliveries
-SELECT d.id, d.firing_id, d.channel_id, coalesce(c.name, '(deleted)'), d.what, d.state, d.tries, d.next_at,
-    d.created_at, d.sent_at, d.problem
-FROM alert_deliveries AS d
-LEFT JOIN alert_channels AS c ON c.id = d.channel_id
-WHERE (:state::text IS NULL OR d.state = :state)
-ORDER BY d.created_at DESC, d.id DESC
+-- name: alert_events
+-- What happened since the cursor, behind the oldest transaction that still runs, with the missions as they are now.
+SELECT
+    e.committed_in::text::bigint, e.mission_id, e.version, e.type, e.at, e.changes ->> 'budget_state',
+    m.title, m.mission_type, m.agent_type, m.model_used, m.priority, m.error_message, m.stalled_reason,
+    m.question ->> 'text', m.retry_of, (m.receipt ->> 'unconfirmed')::boolean,
+    e.changes ? 'stalled_reason' AND e.changes ->> 'stalled_reason' IS NULL
+FROM mission_events AS e
+JOIN missions AS m ON m.id = e.mission_id
+WHERE e.committed_in >= :transaction::text::xid8
+    AND e.committed_in < :horizon::text::xid8
+    AND (e.committed_in > :transaction::text::xid8 OR (e.mission_id, e.version) > (:mission_id, :version))
+    -- Any report of a stalled mission is a sign of life.
+    AND (e.type = ANY(:types) OR e.changes ? 'stalled_reason')
+ORDER BY e.committed_in, e.mission_id, e.version
 LIMIT :limit;
 
--- name: firings
-SELECT id, rule_id, rule_name, kind, severity, mission_id, summary, value, state, is_quiet, fired_at, resolved_at,
-    acknowledged_at, acknowledged_by
-FROM alert_firings
-WHERE (:id::text IS NULL OR id = :id)
-    AND (:is_open::boolean IS NULL OR :is_open = (state <> 'resolved' AND acknowledged_at IS NULL))
-ORDER BY fired_at DESC, id DESC
-LIMIT :limit;
-
--- name: acknowledge
-UPDATE alert_firings
-SET acknowledged_at = coalesce(acknowledged_at, now()), acknowledged_by = coalesce(acknowledged_by, :by)
-WHERE id = :id
-RETURNING 1;
-
--- name: channels
-SELECT id, name, kind, target, secret, is_on, created_at FROM alert_channels ORDER BY name;
-
--- name: put_channel!
-INSERT INTO alert_channels (id, name, kind, target, secret, is_on, created_at)
-VALUES (:id, :name, :kind, :target, :secret, :is_on, now());
-
--- name: drop_channel
-WITH forgotten AS (
-    UPDATE alert_rules SET channels = array_remove(channels, :id) WHERE :id = ANY(channels)
-),
-unsent AS (
-    UPDATE alert_deliveries SET state = 'dead', problem = 'its channel was deleted'
-    WHERE channel_id = :id AND state = 'waiting'
-)
-DELETE FROM alert_channels WHERE id = :id RETURNING 1;
-
--- name: rules
-SELECT id, name, kind, types, agents, models, priorities, threshold, window_s, cooldown_s, severity, channels, is_on
+-- name: rule_rows
+SELECT
+    id::text, name, signal, filter, threshold, window_s, cooldown_s, min_count, severity, resolves, notify_resolved,
+    enabled, channels::text[], created_at, active_from
 FROM alert_rules
 ORDER BY name;
 
--- name: put_rule!
+-- name: put_rule
+-- A rule that is new or on again sees only what comes.
 INSERT INTO alert_rules (
-    id, name, kind, types, agents, models, priorities, threshold, window_s, cooldown_s, severity, channels, is_on,
-    created_at
+    id, name, signal, filter, threshold, window_s, cooldown_s, min_count, severity, resolves, notify_resolved, enabled,
+    channels
 )
 VALUES (
-    :id, :name, :kind, :types, :agents, :models, :priorities, :threshold, :window_s, :cooldown_s, :severity, :channels,
-    :is_on, now()
+    :id, :name, :signal, :filter, :threshold, :window_s, :cooldown_s, :min_count, :severity, :resolves,
+    :notify_resolved, :enabled, :channels::uuid[]
 )
-ON CONFLICT (id) DO UPDATE SET
-    name = excluded.name, kind = excluded.kind, types = excluded.types, agents = excluded.agents,
-    models = excluded.models, priorities = excluded.priorities, threshold = excluded.threshold,
-    window_s = excluded.window_s, cooldown_s = excluded.cooldown_s, severity = excluded.severity,
-    channels = excluded.channels, is_on = excluded.is_on;
+ON CONFLICT (id)
+DO UPDATE SET
+    name = excluded.name,
+    signal = excluded.signal,
+    filter = excluded.filter,
+    threshold = excluded.threshold,
+    window_s = excluded.window_s,
+    cooldown_s = excluded.cooldown_s,
+    min_count = excluded.min_count,
+    severity = excluded.severity,
+    resolves = excluded.resolves,
+    notify_resolved = excluded.notify_resolved,
+    enabled = excluded.enabled,
+    channels = excluded.channels,
+    active_from = CASE
+        WHEN alert_rules.enabled AND alert_rules.signal = excluded.signal THEN alert_rules.active_from
+        ELSE excluded.active_from END
+RETURNING created_at, active_from;
 
 -- name: drop_rule
-WITH over AS (
-    UPDATE alert_firings SET state = 'resolved', resolved_at = now() WHERE rule_id = :id AND state = 'firing'
-)
-DELETE FROM alert_rules WHERE id = :id RETURNING 1;
+-- What it found stays in the list, ended.
+WITH ended AS (UPDATE alert_firings SET resolved_at = now() WHERE rule_id = :id AND resolved_at IS NULL)
+DELETE FROM alert_rules WHERE id = :id
+RETURNING 1;
 
--- name: silences
-SELECT id, rule_id, mission_id, reason, created_by, created_at, ends_at
+-- name: channel_rows
+SELECT id::text, name, kind, config, enabled, created_at
+FROM alert_channels
+ORDER BY name;
+
+-- name: put_channel
+INSERT INTO alert_channels (id, name, kind, config, enabled)
+VALUES (:id, :name, :kind, :config, :enabled)
+ON CONFLICT (id)
+DO UPDATE SET name = excluded.name, config = excluded.config, enabled = excluded.enabled
+RETURNING created_at;
+
+-- name: drop_channel
+DELETE FROM alert_channels WHERE id = :id
+RETURNING 1;
+
+-- name: silence_rows
+SELECT id::text, rule_id::text, mission_id, filter, reason, created_by, created_at, ends_at
 FROM alert_silences
-WHERE ends_at > now()
-ORDER BY ends_at;
+WHERE ends_at > :at
+ORDER BY ends_at, id;
 
 -- name: put_silence
-INSERT INTO alert_silences (id, rule_id, mission_id, reason, created_by, created_at, ends_at)
-VALUES (:id, :rule_id, :mission_id, :reason, :by, now(), now() + make_interval(secs => :seconds))
-RETURNING id, rule_id, mission_id, reason, created_by, created_at, ends_at;
+INSERT INTO alert_silences (id, rule_id, mission_id, filter, reason, created_by, ends_at)
+VALUES (:id, :rule_id, :mission_id, :filter, :reason, :created_by, :ends_at)
+RETURNING created_at;
 
 -- name: drop_silence
-DELETE FROM alert_silences WHERE id = :id RETURNING 1;
+DELETE FROM alert_silences WHERE id = :id
+RETURNING 1;
 
--- name: forget_alerts!
--- Alerts that are over, and what was told of them, are kept for 90 days.
-WITH told AS (
-    DELETE FROM alert_deliveries WHERE created_at < now() - interval '90 days' AND state <> 'waiting'
-),
-quiet AS (
-    DELETE FROM alert_silences WHERE ends_at < now() - interval '90 days'
+-- name: open_firings
+SELECT {firing}
+FROM alert_firings
+WHERE resolved_at IS NULL
+ORDER BY fired_at DESC, id DESC
+LIMIT :limit;
+
+-- name: firing_rows
+-- All firings, newest first, after one of them.
+SELECT {firing}
+FROM alert_firings
+WHERE :after_at::timestamptz IS NULL OR (fired_at, id) < (:after_at, :after_id::uuid)
+ORDER BY fired_at DESC, id DESC
+LIMIT :limit;
+
+-- name: firing_row
+SELECT {firing} FROM alert_firings WHERE id = :id;
+
+-- name: last_firings
+-- Each rule's newest firing.
+SELECT {firing}
+FROM alert_rules
+CROSS JOIN LATERAL (
+    SELECT * FROM alert_firings WHERE rule_id = alert_rules.id ORDER BY fired_at DESC, id DESC LIMIT 1
+) AS alert_firings
+WHERE alert_rules.id = ANY(:rules::uuid[]);
+
+-- name: open_of_missions
+-- What is still open because of these missions.
+SELECT {firing}
+FROM alert_firings
+WHERE resolved_at IS NULL AND missions && :missions;
+
+-- name: silenced_firings
+-- What was held back by a silence, and nobody has seen to.
+SELECT {firing}
+FROM alert_firings
+WHERE resolved_at IS NULL AND silenced_by <> '{}' AND acknowledged_at IS NULL;
+
+-- name: quiet_firings
+-- What happened once and can be told of no further: old, and nobody was needed any more.
+SELECT {firing}
+FROM alert_firings
+JOIN alert_rules ON alert_rules.id = rule_id AND alert_rules.resolves
+WHERE resolved_at IS NULL AND last_at < :before AND alert_firings.signal = ANY(:signals)
+LIMIT 100;
+
+-- name: put_firing!
+INSERT INTO alert_firings (
+    id, rule_id, rule_name, signal, severity, summary, mission_id, missions, value, threshold, count, fired_at,
+    last_at, resolved_at, acknowledged_at, acknowledged_by, silenced_by
 )
-DELETE FROM alert_firings WHERE fired_at < now() - interval '90 days' AND state <> 'firing';
+VALUES (
+    :id, :rule_id, :rule_name, :signal, :severity, :summary, :mission_id, :missions, :value, :threshold, :count,
+    :fired_at, :last_at, :resolved_at, :acknowledged_at, :acknowledged_by, :silenced_by
+)
+ON CONFLICT (id)
+DO UPDATE SET
+    summary = excluded.summary,
+    missions = excluded.missions,
+    value = excluded.value,
+    count = excluded.count,
+    last_at = excluded.last_at,
+    resolved_at = excluded.resolved_at,
+    silenced_by = excluded.silenced_by;
+
+-- name: acknowledge_firing
+UPDATE alert_firings
+SET acknowledged_at = coalesce(acknowledged_at, :at),
+    acknowledged_by = coalesce(acknowledged_by, :by)
+WHERE id = :id
+RETURNING {firing};
+
+-- name: resolve_firing
+UPDATE alert_firings SET resolved_at = coalesce(resolved_at, :at) WHERE id = :id
+RETURNING {firing};
+
+-- name: firing_summary
+-- How many are open by severity, and what tells that something changed.
+SELECT
+    count(*), count(*) FILTER (WHERE acknowledged_at IS NULL AND silenced_by = '{}'),
+    count(*) FILTER (WHERE severity = 'critical' AND acknowledged_at IS NULL AND silenced_by = '{}'),
+    max(last_at)
+FROM alert_firings
+WHERE resolved_at IS NULL;
+
+-- name: forget_firings!
+-- What ended long ago goes, with its deliveries.
+WITH silences AS (DELETE FROM alert_silences WHERE ends_at < :before)
+DELETE FROM alert_firings
+WHERE id IN (SELECT id FROM alert_firings WHERE resolved_at < :before LIMIT 1000);
+
+-- name: add_delivery!
+INSERT INTO alert_deliveries (id, firing_id, channel_id, kind, created_at, due_at)
+VALUES (:id, :firing_id, :channel_id, :kind, :at, :at)
+ON CONFLICT (firing_id, channel_id, kind) DO NOTHING;
+
+-- name: lease_deliveries
+-- Take what is due; who dies with it leaves it due again when the lease ends.
+WITH due AS (
+    SELECT id
+    FROM alert_deliveries
+    WHERE delivered_at IS NULL AND dead_at IS NULL AND due_at <= :at
+    ORDER BY due_at, id
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+),
+leased AS (
+    UPDATE alert_deliveries SET due_at = :until, attempts = attempts + 1
+    WHERE id IN (SELECT id FROM due)
+    RETURNING id, firing_id, channel_id, kind, attempts
+)
+SELECT leased.id::text, leased.kind, leased.attempts, c.id::text, c.name, c.kind, c.config, c.enabled, c.created_at,
+    {firing}
+FROM leased
+JOIN alert_channels AS c ON c.id = leased.channel_id
+JOIN alert_firings ON alert_firings.id = leased.firing_id;
+
+-- name: delivered!
+UPDATE alert_deliveries SET delivered_at = :at, last_error = NULL WHERE id = :id;
+
+-- name: delivery_failed!
+UPDATE alert_deliveries SET due_at = :due_at, last_error = :error WHERE id = :id;
+
+-- name: delivery_dead!
+UPDATE alert_deliveries SET dead_at = :at, last_error = :error WHERE id = :id;
+
+-- name: delivery_rows
+-- Deliveries in a state, newest first.
+SELECT d.id::text, d.firing_id::text, f.summary, c.name, c.kind, d.kind, d.created_at, d.due_at, d.attempts,
+    d.delivered_at, d.dead_at, d.last_error
+FROM alert_deliveries AS d
+JOIN alert_channels AS c ON c.id = d.channel_id
+JOIN alert_firings AS f ON f.id = d.firing_id
+WHERE CASE :state
+    WHEN 'dead' THEN d.dead_at IS NOT NULL
+    WHEN 'waiting' THEN d.dead_at IS NULL AND d.delivered_at IS NULL
+    WHEN 'delivered' THEN d.delivered_at IS NOT NULL
+    ELSE true END
+ORDER BY d.created_at DESC, d.id DESC
+LIMIT :limit;
+
+-- name: resend_delivery
+-- Try a dead letter anew, with all its tries.
+UPDATE alert_deliveries SET dead_at = NULL, attempts = 0, due_at = :at
+WHERE id = :id AND dead_at IS NOT NULL
+RETURNING 1;
+
+-- name: has_delivery
+SELECT dead_at IS NOT NULL FROM alert_deliveries WHERE id = :id;
+
+-- name: measure_duration_p95
+-- Seconds that the slowest twentieth of those that ended well took at least, and how many there were.
+SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY duration), count(*)
+FROM missions
+WHERE completed_at >= :since AND status = 'completed' AND duration IS NOT NULL AND {filter};
+
+-- name: measure_slow
+-- How many run longer than 95% of those of their type that ended well in the window; types with few are not judged.
+WITH usual AS (
+    SELECT coalesce(mission_type, '') AS kind, percentile_cont(0.95) WITHIN GROUP (ORDER BY duration) AS p95
+    FROM missions
+    WHERE completed_at >= :since AND status = 'completed' AND duration IS NOT NULL
+    GROUP BY 1
+    HAVING count(*) >= :min_count
+)
+SELECT count(*), :min_count::bigint
+FROM missions
+JOIN usual ON usual.kind = coalesce(mission_type, '')
+WHERE status = 'running' AND extract(epoch FROM :at - started_at) > usual.p95 AND {filter};
+
+-- name: measure_error_rate
+-- The share of failures among those that ended well or badly in the window, in percent.
+SELECT 100.0::float8 * count(*) FILTER (WHERE status = 'failed') / nullif(count(*), 0), count(*)
+FROM missions
+WHERE completed_at >= :since AND status IN ('completed', 'failed') AND {filter};
+
+-- name: measure_cost_per_hour
+-- US dollars an hour: by the minute in which they were reported, or with a filter those of the missions that finished.
+SELECT
+    CASE WHEN :is_filtered
+        THEN (
+            SELECT coalesce(sum(cost_estimate), 0) FROM missions WHERE completed_at >= :since AND {filter}
+        )
+        ELSE (SELECT coalesce(sum(cost), 0)::float8 FROM mission_minutes WHERE minute > :since)
+    END * 3600 / :window_s,
+    :min_count::bigint;
+
+-- name: measure_queue_age
+-- How many seconds the oldest pending mission waits.
+SELECT extract(epoch FROM :at - min(created_at))::float8, :min_count::bigint
+FROM missions
+WHERE status = 'pending' AND {filter};
+
+-- name: measure_silence
+-- Seconds since anything was heard of any mission.
+SELECT extract(epoch FROM :at - greatest(max(heard), :rule_since::timestamptz))::float8, :min_count::bigint
+FROM (
+    (SELECT created_at AS heard FROM missions WHERE {filter} ORDER BY created_at DESC LIMIT 1)
+    UNION ALL
+    (SELECT completed_at FROM missions WHERE completed_at IS NOT NULL AND {filter} ORDER BY completed_at DESC LIMIT 1)
+    UNION ALL
+    SELECT max(greatest(heartbeat_at, updated_at)) FROM missions WHERE status = 'running' AND {filter}
+) AS signs;
+
+-- name: measure_count
+-- How many missions there are in these states now, or came to them in the window.
+SELECT count(*)::float8, :min_count::bigint
+FROM missions
+WHERE status = ANY(:statuses) AND (completed_at >= :since OR status IN ('pending', 'running')) AND {filter};

@@ -1,98 +1,104 @@
--- Rules that watch missions, what they found, to whom that is told, and what is not to be told.
-
-CREATE TABLE alert_channels (
-    id         text PRIMARY KEY,
-    name       text NOT NULL UNIQUE,
-    kind       text NOT NULL,
-    target     text NOT NULL,
-    secret     text,
-    is_on      boolean NOT NULL DEFAULT true,
-    created_at timestamptz NOT NULL,
-    CONSTRAINT alert_channels_kind_known CHECK (kind IN ('webhook', 'slack', 'email'))
-);
+-- Rules, what they found, and what is to be delivered because of it.
 
 CREATE TABLE alert_rules (
-    id         text PRIMARY KEY,
-    name       text NOT NULL UNIQUE,
-    kind       text NOT NULL,
-    types      text[],
-    agents     text[],
-    models     text[],
-    priorities text[],
-    threshold  double precision,
-    window_s   double precision NOT NULL,
-    cooldown_s double precision NOT NULL,
-    severity   text NOT NULL,
-    channels   text[] NOT NULL,
-    is_on      boolean NOT NULL DEFAULT true,
-    created_at timestamptz NOT NULL,
+    id              uuid PRIMARY KEY,
+    name            text NOT NULL UNIQUE,
+    signal          text NOT NULL,
+    filter          jsonb NOT NULL DEFAULT '{}',
+    threshold       double precision,
+    window_s        integer NOT NULL,
+    cooldown_s      integer NOT NULL,
+    min_count       integer NOT NULL,
+    severity        text NOT NULL,
+    resolves        boolean NOT NULL,
+    notify_resolved boolean NOT NULL,
+    enabled         boolean NOT NULL,
+    -- Which channels are told; null: all of them.
+    channels        uuid[],
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    -- Events of earlier transactions are not the rule's: it was not there, or off.
+    active_from     bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     CONSTRAINT alert_rules_severity_known CHECK (severity IN ('info', 'warning', 'critical'))
 );
 
+CREATE TABLE alert_channels (
+    id         uuid PRIMARY KEY,
+    name       text NOT NULL UNIQUE,
+    kind       text NOT NULL,
+    -- With its secrets, which the API never returns.
+    config     jsonb NOT NULL,
+    enabled    boolean NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT alert_channels_kind_known CHECK (kind IN ('webhook', 'slack', 'email', 'browser'))
+);
+
+CREATE TABLE alert_silences (
+    id         uuid PRIMARY KEY,
+    rule_id    uuid REFERENCES alert_rules ON DELETE CASCADE,
+    mission_id text,
+    filter     jsonb NOT NULL DEFAULT '{}',
+    reason     text,
+    created_by text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    ends_at    timestamptz NOT NULL
+);
+CREATE INDEX alert_silences_by_end ON alert_silences (ends_at);
+
 CREATE TABLE alert_firings (
-    id              text PRIMARY KEY,
-    rule_id         text NOT NULL,
+    id              uuid PRIMARY KEY,
+    rule_id         uuid REFERENCES alert_rules ON DELETE SET NULL,
     rule_name       text NOT NULL,
-    kind            text NOT NULL,
+    signal          text NOT NULL,
     severity        text NOT NULL,
-    subject         text NOT NULL,
-    mission_id      text,
     summary         text NOT NULL,
+    mission_id      text,
+    -- Missions of which it is still true; empty for measures.
+    missions        text[] NOT NULL DEFAULT '{}',
     value           double precision,
-    state           text NOT NULL,
-    is_quiet        boolean NOT NULL,
+    threshold       double precision,
+    count           integer NOT NULL DEFAULT 1,
     fired_at        timestamptz NOT NULL,
+    last_at         timestamptz NOT NULL,
     resolved_at     timestamptz,
     acknowledged_at timestamptz,
     acknowledged_by text,
-    CONSTRAINT alert_firings_state_known CHECK (state IN ('firing', 'noted', 'resolved'))
+    -- The silences that held it back, while nobody was told.
+    silenced_by     text[] NOT NULL DEFAULT '{}'
 );
-
--- What fires already does not fire again.
-CREATE UNIQUE INDEX alert_firings_open ON alert_firings (rule_id, subject) WHERE state = 'firing';
+-- Serves the list, the evaluation and the count in the top bar.
+CREATE INDEX alert_firings_open ON alert_firings (fired_at DESC, id DESC) WHERE resolved_at IS NULL;
 CREATE INDEX alert_firings_by_time ON alert_firings (fired_at DESC, id DESC);
-CREATE INDEX alert_firings_by_rule ON alert_firings (rule_id, fired_at DESC) WHERE NOT is_quiet;
+-- Serves the cooldown.
+CREATE INDEX alert_firings_by_rule ON alert_firings (rule_id, fired_at DESC);
 
 CREATE TABLE alert_deliveries (
-    id         text PRIMARY KEY,
-    firing_id  text NOT NULL,
-    channel_id text NOT NULL,
-    what       text NOT NULL,
-    state      text NOT NULL DEFAULT 'waiting',
-    tries      integer NOT NULL DEFAULT 0,
-    next_at    timestamptz NOT NULL,
-    created_at timestamptz NOT NULL,
-    sent_at    timestamptz,
-    problem    text,
-    CONSTRAINT alert_deliveries_state_known CHECK (state IN ('waiting', 'sent', 'dead')),
-    CONSTRAINT alert_deliveries_what_known CHECK (what IN ('fired', 'resolved', 'test'))
+    id           uuid PRIMARY KEY,
+    firing_id    uuid NOT NULL REFERENCES alert_firings ON DELETE CASCADE,
+    channel_id   uuid NOT NULL REFERENCES alert_channels ON DELETE CASCADE,
+    kind         text NOT NULL,
+    created_at   timestamptz NOT NULL,
+    -- When it is tried next; while somebody tries it, when that lease ends.
+    due_at       timestamptz NOT NULL,
+    attempts     integer NOT NULL DEFAULT 0,
+    delivered_at timestamptz,
+    dead_at      timestamptz,
+    last_error   text,
+    CONSTRAINT alert_deliveries_kind_known CHECK (kind IN ('firing', 'resolved')),
+    -- One notification of a firing for each channel.
+    UNIQUE (firing_id, channel_id, kind)
 );
+-- Serves the delivery.
+CREATE INDEX alert_deliveries_due ON alert_deliveries (due_at) WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX alert_deliveries_dead ON alert_deliveries (dead_at DESC) WHERE dead_at IS NOT NULL;
 
-CREATE INDEX alert_deliveries_due ON alert_deliveries (next_at) WHERE state = 'waiting';
-CREATE INDEX alert_deliveries_by_time ON alert_deliveries (created_at DESC, id DESC);
-
-CREATE TABLE alert_silences (
-    id         text PRIMARY KEY,
-    rule_id    text,
-    mission_id text,
-    reason     text NOT NULL,
-    created_by text NOT NULL,
-    created_at timestamptz NOT NULL,
-    ends_at    timestamptz NOT NULL
+-- One row: up to which event the rules have seen everything.
+CREATE TABLE alert_cursor (
+    only_row      boolean PRIMARY KEY DEFAULT true,
+    transaction   bigint NOT NULL,
+    mission_id    text COLLATE "C" NOT NULL,
+    version       bigint NOT NULL,
+    measured_at   timestamptz,
+    CONSTRAINT alert_cursor_has_one_row CHECK (only_row)
 );
-
--- Up to which transaction the events were looked at. One row, locked by whoever looks.
-CREATE TABLE alert_place (
-    transaction xid8 NOT NULL
-);
-INSERT INTO alert_place VALUES (pg_snapshot_xmin(pg_current_snapshot()));
-
--- What a dashboard watches from the start; nobody is told until a channel is given to a rule.
-INSERT INTO alert_rules (id, name, kind, threshold, window_s, cooldown_s, severity, channels, created_at)
-VALUES
-    ('default-failed', 'Missions fail', 'failed', NULL, 3600, 300, 'warning', '{}', now()),
-    ('default-stalled', 'Missions stall', 'stalled', NULL, 3600, 0, 'warning', '{}', now()),
-    ('default-budget', 'Budgets are used up', 'over_budget', NULL, 3600, 0, 'warning', '{}', now()),
-    ('default-cancel', 'Cancels are not confirmed', 'cancel_unconfirmed', NULL, 3600, 0, 'critical', '{}', now()),
-    ('default-question', 'Missions ask', 'question', NULL, 3600, 0, 'info', '{}', now()),
-    ('default-errors', 'Half of all missions fail', 'error_rate', 50, 3600, 1800, 'critical', '{}', now());
+INSERT INTO alert_cursor (transaction, mission_id, version)
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, '', 0;

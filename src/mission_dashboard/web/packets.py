@@ -1,0 +1,158 @@
+"""What no Socket.IO client sends ends its connection, before the libraries stumble over it or keep it.
+
+Engine.IO leaves a connection that sent an unreadable packet open for 45 s, Socket.IO logs a traceback for each, keeps
+binary attachments without bound, and answers whoever never reads an answer. Here such a connection is closed at once,
+with a line in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from engineio.exceptions import EngineIOError
+from socketio import packet as socketio_packet
+
+from mission_dashboard.web.fanout import NAMESPACE
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTS = 10
+"""How often a viewer may leave and join again on one connection; each time it gets the whole picture."""
+MAX_UNREAD = 2_000
+"""How many answers a viewer may leave unread."""
+MAX_ATTACHMENTS = 8
+"""Nobody needs binary attachments here, but a client that sends bytes is answered that they are wrong."""
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
+EVENTS = (socketio_packet.EVENT, socketio_packet.BINARY_EVENT)
+BINARY = (socketio_packet.BINARY_EVENT, socketio_packet.BINARY_ACK)
+SPOKEN = (socketio_packet.CONNECT, socketio_packet.DISCONNECT, socketio_packet.ACK, *EVENTS, socketio_packet.BINARY_ACK)
+
+
+class Unreadable(EngineIOError):  # type: ignore[misc]
+    """A connection sends what no client sends."""
+
+
+class ReadablePacket(socketio_packet.Packet):  # type: ignore[misc]
+    """A packet that, once decoded, has the shape of its type."""
+
+    def decode(self, encoded_packet: object) -> int:
+        """Decode text and return how many attachments follow; raise `Unreadable`."""
+        if not isinstance(encoded_packet, str):
+            raise Unreadable("it is no text")
+        try:
+            attachments: int = super().decode(encoded_packet)
+        except UNREADABLE as error:
+            raise Unreadable("it is no packet") from error
+        if self.packet_type not in SPOKEN:
+            raise Unreadable("it is of a type that is not spoken here")
+        if (attachments > 0) is not (self.packet_type in BINARY) or attachments > MAX_ATTACHMENTS:
+            raise Unreadable("it has too many attachments, or too few")
+        if not attachments:
+            self._require_shape()
+        return attachments
+
+    def add_attachment(self, attachment: object) -> bool:
+        """Take an attachment in and return whether it was the last; raise `Unreadable`."""
+        try:
+            is_whole: bool = super().add_attachment(attachment)
+        except UNREADABLE as error:
+            raise Unreadable("its attachments do not fit") from error
+        if is_whole:
+            self._require_shape()
+        return is_whole
+
+    def _require_shape(self) -> None:
+        if self.packet_type == socketio_packet.CONNECT:
+            if not isinstance(self.data, (dict, type(None))):
+                raise Unreadable("its credentials are no object")
+        elif self.packet_type != socketio_packet.DISCONNECT and not isinstance(self.data, list):
+            raise Unreadable("it has no list of arguments")
+        elif self.packet_type in EVENTS and not (self.data and isinstance(self.data[0], str)):
+            raise Unreadable("it names no event")
+
+
+class Packets:
+    """Stands between Engine.IO and Socket.IO."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._eio = server.eio
+        self._connects: dict[str, int] = {}
+        self._handle = server._handle_eio_message
+        self._forget = server._handle_eio_disconnect
+        self._find = self._eio._get_socket
+        server.packet_class = ReadablePacket
+        self._eio.on("message", self._on_message)
+        self._eio.on("disconnect", self._on_disconnect)
+        self._eio._get_socket = self._get_socket
+        driver = self._eio._async["websocket"]
+        if driver is not None:
+            self._eio._async = {**self._eio._async, "websocket": _ending_websocket(driver, self._end)}
+
+    def _on_message(self, eio_sid: str, data: object) -> None:
+        connection = self._eio.sockets.get(eio_sid)
+        if connection is None or connection.closed:
+            return
+        try:
+            if connection.queue.qsize() > MAX_UNREAD:
+                raise Unreadable("it reads none of its answers")
+            self._look_at_type(eio_sid, data)
+            self._handle(eio_sid, data)
+        except Unreadable as error:
+            self._end(connection, error)
+
+    def _look_at_type(self, eio_sid: str, data: object) -> None:
+        kind = data[:1] if isinstance(data, str) else ""
+        if kind == str(socketio_packet.CONNECT):
+            self._count_connect(eio_sid)
+        elif kind in map(str, BINARY) and not self._server.manager.sid_from_eio_sid(eio_sid, NAMESPACE):
+            raise Unreadable("it sends attachments before it has joined")
+
+    def _count_connect(self, eio_sid: str) -> None:
+        count = self._connects[eio_sid] = self._connects.get(eio_sid, 0) + 1
+        if count > MAX_CONNECTS:
+            raise Unreadable("it joins again and again")
+
+    def _on_disconnect(self, eio_sid: str, *reason: object) -> None:
+        self._connects.pop(eio_sid, None)
+        self._forget(eio_sid, *reason)
+
+    def _get_socket(self, sid: str) -> Any:
+        connection = self._find(sid)
+        if "handle_post_request" not in vars(connection):
+            connection.handle_post_request = MethodType(_handle_post, connection)
+        return connection
+
+    def _end(self, connection: Any, error: Exception) -> None:
+        logger.info("viewer %s is disconnected: %s", connection.sid, error or type(error).__name__)
+        self._eio.sockets.pop(connection.sid, None)
+        connection.close(wait=False, abort=True)
+
+
+def _handle_post(connection: Any, environ: dict[str, Any]) -> None:
+    """Take packets that come by long-polling; what cannot be read is answered 400 and ends the connection."""
+    try:
+        type(connection).handle_post_request(connection, environ)
+    except UNREADABLE as error:
+        raise Unreadable("its packets cannot be read") from error
+
+
+def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> type:
+    class EndingWebSocket(driver):  # type: ignore[misc]
+        def __init__(self, handler: Any, server: Any) -> None:
+            connection = handler.__self__
+
+            def handle(socket: Any) -> Any:
+                try:
+                    return handler(socket)
+                except Exception as error:  # noqa: BLE001  (whatever it is, the connection shall not outlive it)
+                    end(connection, error)
+                    return []
+
+            handle.__self__ = connection  # type: ignore[attr-defined]
+            super().__init__(handle, server)
+
+    return EndingWebSocket
