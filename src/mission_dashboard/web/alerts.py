@@ -19,6 +19,7 @@ from mission_dashboard.alerts.store import Delivery
 from mission_dashboard.errors import AlertNotFound
 from mission_dashboard.reports import understand
 from mission_dashboard.web import inputs
+from mission_dashboard.web.addresses import IdConverter
 from mission_dashboard.web.answers import answer
 from mission_dashboard.web.gate import caller_of
 
@@ -28,6 +29,7 @@ Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
 def make_alerts(alerts: Alerts, limit: Limit) -> Blueprint:
     """Return the blueprint; ``limit`` decorates its views."""
     api = Blueprint("alerts", __name__, url_prefix="/api/alerts")
+    api.record_once(lambda state: state.app.url_map.converters.update(id=IdConverter))
     views = Views(alerts)
     for method, path, view in (
         ("GET", "", views.firings),
@@ -36,8 +38,8 @@ def make_alerts(alerts: Alerts, limit: Limit) -> Blueprint:
         ("GET", "/rules", views.rules),
         ("POST", "/rules", views.create_rule),
         ("POST", "/rules/usual", views.add_usual_rules),
-        ("PUT", "/rules/<rule_id>", views.put_rule),
-        ("DELETE", "/rules/<rule_id>", views.drop_rule),
+        ("PUT", "/rules/<id:rule_id>", views.put_rule),
+        ("DELETE", "/rules/<id:rule_id>", views.drop_rule),
         ("GET", "/channels", views.channels),
         ("POST", "/channels", views.create_channel),
         ("PUT", "/channels/<channel_id>", views.put_channel),
