@@ -76,6 +76,21 @@ def test_a_cancel_raises_at_the_next_call_and_is_confirmed(client: MissionClient
     assert receipt["acknowledged_at"] and receipt["stopped_at"] and not receipt["unconfirmed"]
 
 
+def test_a_cancel_is_no_refusal_that_the_log_would_tell_of(
+    client: MissionClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(MissionCancelled), client.mission("Stopped quietly") as m:
+        client.flush(20)
+        client.api.cancel(m.id, "enough")
+        while True:
+            m.progress(1, step=str(time.monotonic()))
+            m.log("still here")
+            time.sleep(0.001)
+
+    client.flush(20)
+    assert "refused" not in caplog.text
+
+
 def test_cleaning_up_after_a_cancel_may_still_log_and_say_a_result(client: MissionClient) -> None:
     with pytest.raises(MissionCancelled), client.mission("Cleans up") as m:
         client.flush()

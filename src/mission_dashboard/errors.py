@@ -179,5 +179,16 @@ class VersionConflict(MissionDashboardError):
     """Another process changed one of these missions first; reload and try again (never leaves the tracker)."""
 
 
+class Unforeseen(MissionDashboardError):
+    """A write stumbled over a bug of the dashboard; nothing was written of it."""
+
+    @classmethod
+    def because_of(cls, error: Exception) -> Unforeseen:
+        """Return it with its cause, which the log tells and the answer does not."""
+        unforeseen = cls("Something went wrong here; nothing was written. The log tells what.")
+        unforeseen.__cause__ = error
+        return unforeseen
+
+
 class WriteRefused(MissionDashboardError):
     """PostgreSQL refused the rows themselves, for a reason the domain did not foresee."""

@@ -31,6 +31,7 @@ from mission_dashboard.errors import (
     QuestionNotFound,
     StoreUnavailable,
     Unavailable,
+    Unforeseen,
     VersionConflict,
     WriteRefused,
 )
@@ -205,13 +206,15 @@ class MissionTracker:
     def execute_together(self, commands: Sequence[Command]) -> Sequence[Answer]:
         """Commit commands in one transaction, in their order; return an outcome or an error for each.
 
-        A command that is not allowed fails alone. Raises `QueueFull` or `StoreUnavailable`, and then none was
-        confirmed.
+        A command that is not allowed fails alone. Raises `QueueFull` or `StoreUnavailable`, and then none is
+        confirmed: give all of them again.
         """
         for command in commands:
             for mission_id in command.mission_ids:
                 require_storable(mission_id)
         answers = self._writer.submit(commands, answer_at_commit=self._changes.is_current_thread)
+        if (unconfirmed := next((answer for answer in answers if isinstance(answer, Unavailable)), None)) is not None:
+            raise unconfirmed
         return [self._explained(answer) for answer in answers]
 
     def run_errand(self, errand: Errand) -> None:
@@ -497,7 +500,11 @@ class MissionTracker:
     def _write(self, pendings: Sequence[Pending]) -> None:
         for _ in range(CONFLICT_TRIES):
             stage = self._stage([command for pending in pendings for command in pending.commands])
-            answers = [_try_all(pending, stage) for pending in pendings]
+            try:
+                answers = [_try_all(pending, stage) for pending in pendings]
+            except Exception as error:  # noqa: BLE001  (a bug, logged with its command, is not the others' fault)
+                self._write_one_by_one(pendings, Unforeseen.because_of(error))
+                return
             try:
                 began = time.monotonic()
                 horizon = self._store.write_batch(stage.batch()) if not stage.is_empty else self._horizon
@@ -518,10 +525,10 @@ class MissionTracker:
         for pending in pendings:
             pending.refuse(StoreUnavailable("Other writers kept changing this mission. Try again shortly."))
 
-    def _write_one_by_one(self, pendings: Sequence[Pending], refusal: WriteRefused) -> None:
-        """Find the command that the database refuses: only that one shall fail."""
+    def _write_one_by_one(self, pendings: Sequence[Pending], refusal: WriteRefused | Unforeseen) -> None:
+        """Find the command that the database refuses, or that stumbles: only that one shall fail."""
         if len(pendings) == 1 and len(pendings[0].commands) == 1:
-            logger.error("the database refused %r", pendings[0].commands[0], exc_info=refusal)
+            logger.error("nothing can be written of %r", pendings[0].commands[0], exc_info=refusal)
             pendings[0].refuse(refusal)
             return
         for pending in pendings:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 SPLIT = (400, 413, 422)
 CONFLICT = 409
+ENDINGS = ("complete", "fail")
 LONGEST_WAIT_S = 300.0
 LINGER_S = 0.003
 FLUSH_LOOK_S = 0.005
@@ -270,6 +271,8 @@ class Sender:
             return  # that its creation was refused has been told
         operation = str((waiting.body or {}).get("op"))
         mission.hear_refusal(operation, status, said.get("directive"))
+        if status == CONFLICT and operation not in ENDINGS and _is_cancel(said.get("directive")):
+            return  # the agent hears of it by its exception
         key = (mission.id, operation, status)
         if key in self._refused or (status == CONFLICT and (waiting.is_repeat or operation == "start")):
             return
@@ -333,6 +336,10 @@ class Sender:
                 return
             if self._is_down:
                 time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+
+
+def _is_cancel(directive: object) -> bool:
+    return isinstance(directive, Mapping) and directive.get("action") == "cancel"
 
 
 def _is_in_vain(waiting: Waiting) -> bool:

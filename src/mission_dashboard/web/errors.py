@@ -45,6 +45,7 @@ TABLE: Mapping[type[errors.MissionDashboardError], Row] = {
     NotJson: Row(415, "Not JSON"),
     errors.InvalidValue: Row(422, "Invalid value"),
     errors.IdempotencyConflict: Row(422, "Idempotency key used before"),
+    errors.Unforeseen: Row(500, "Internal error"),
     errors.WriteRefused: Row(422, "Refused by the database"),
     errors.StoreUnavailable: Row(503, "Database unavailable"),
     errors.QueueFull: Row(503, "Too busy"),

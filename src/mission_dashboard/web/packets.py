@@ -7,12 +7,14 @@ with a line in the log.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from socket import SHUT_RDWR
 from types import MethodType
 from typing import Any
 
-from engineio.exceptions import EngineIOError
+from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet as socketio_packet
 
 from mission_dashboard.web.fanout import NAMESPACE
@@ -23,6 +25,7 @@ MAX_CONNECTS = 10
 """How often a viewer may leave and join again on one connection; each time it gets the whole picture."""
 MAX_UNREAD = 2_000
 """How many answers a viewer may leave unread."""
+TURN = 64
 MAX_ATTACHMENTS = 8
 """Nobody needs binary attachments here, but a client that sends bytes is answered that they are wrong."""
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
@@ -80,6 +83,7 @@ class Packets:
     def __init__(self, server: Any) -> None:
         self._server = server
         self._eio = server.eio
+        self._messages = 0
         self._connects: dict[str, int] = {}
         self._handle = server._handle_eio_message
         self._forget = server._handle_eio_disconnect
@@ -96,6 +100,9 @@ class Packets:
         connection = self._eio.sockets.get(eio_sid)
         if connection is None or connection.closed:
             return
+        self._messages += 1
+        if not self._messages % TURN:
+            self._server.sleep(0)  # whoever sends without a pause lets the answers be made, and others have their turn
         try:
             if connection.queue.qsize() > MAX_UNREAD:
                 raise Unreadable("it reads none of its answers")
@@ -105,6 +112,8 @@ class Packets:
             self._end(connection, error)
 
     def _look_at_type(self, eio_sid: str, data: object) -> None:
+        if not data or not (isinstance(data, str) or eio_sid in self._server._binary_packet):
+            raise Unreadable("it is no text")
         kind = data[:1] if isinstance(data, str) else ""
         if kind == str(socketio_packet.CONNECT):
             self._count_connect(eio_sid)
@@ -124,12 +133,24 @@ class Packets:
         connection = self._find(sid)
         if "handle_post_request" not in vars(connection):
             connection.handle_post_request = MethodType(_handle_post, connection)
+            connection.receive = MethodType(_receive, connection)
         return connection
 
     def _end(self, connection: Any, error: Exception) -> None:
         logger.info("viewer %s is disconnected: %s", connection.sid, error or type(error).__name__)
         self._eio.sockets.pop(connection.sid, None)
         connection.close(wait=False, abort=True)
+        if (wire := getattr(connection, "wire", None)) is not None:
+            with contextlib.suppress(OSError):
+                wire.shutdown(SHUT_RDWR)  # whoever writes to it would wait for a viewer that may never read
+
+
+def _receive(connection: Any, packet: Any) -> None:
+    """Take a packet, and no more of them once the connection was ended."""
+    if not connection.closed:
+        type(connection).receive(connection, packet)
+    if connection.closed:
+        raise SocketIsClosedError
 
 
 def _handle_post(connection: Any, environ: dict[str, Any]) -> None:
@@ -146,6 +167,7 @@ def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> ty
             connection = handler.__self__
 
             def handle(socket: Any) -> Any:
+                connection.wire = getattr(socket, "socket", None) or getattr(socket, "sock", None)
                 try:
                     return handler(socket)
                 except Exception as error:  # noqa: BLE001  (whatever it is, the connection shall not outlive it)
@@ -153,6 +175,7 @@ def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> ty
                     return []
 
             handle.__self__ = connection  # type: ignore[attr-defined]
+            connection.receive = MethodType(_receive, connection)
             super().__init__(handle, server)
 
     return EndingWebSocket
