@@ -185,7 +185,8 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     counters = Counters()
     live = Live(socketio, tracker, counters.pushes)
     limits = make_limits(app, settings)
-    alerts = Alerts(PostgresAlertStore(tracker.store.dsn), tracker, Reach(*settings.alert_hosts), live.tell)
+    alert_store, reach = PostgresAlertStore(tracker.store.dsn), Reach(*settings.alert_hosts)
+    alerts = Alerts(alert_store, tracker, reach, live.tell, live.tell_everywhere)
     app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
     guard.add_views(app, socketio, limits.api)
