@@ -17,6 +17,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from mission_dashboard.access.callers import Kind
 from mission_dashboard.config import Settings
+from mission_dashboard.web.counters import storage_for
 from mission_dashboard.web.gate import caller_of
 from mission_dashboard.web.requests_log import Environ
 
@@ -61,7 +62,8 @@ def make_limits(app: Flask, settings: Settings) -> Limits:
     if (api.address or api.known or report.address or report.known) is None:
         return Limits(_unlimited, _unlimited, _open_gate)
     app.after_request(_retry_after_only_upon_refusal)
-    limiter = Limiter(lambda: who_is(request.environ), app=app, headers_enabled=True, storage_uri="memory://")
+    storage = storage_for(settings.redis_url)
+    limiter = Limiter(lambda: who_is(request.environ), app=app, headers_enabled=True, storage_uri=storage)
 
     def tell_the_new_way(response: Response) -> Response:
         found = limiter.current_limit
