@@ -55,9 +55,7 @@ def admin_key(dashboard: Dashboard) -> str:
 def ask(dashboard: Dashboard, method: str, path: str, key: str | None = None, **more: Any) -> requests.Response:
     """Call from another machine, with a key or without."""
     headers = {**ELSEWHERE, **({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
-    return requests.request(
-        method, dashboard.url + path, headers=headers, timeout=10, allow_redirects=False, **more
-    )
+    return requests.request(method, dashboard.url + path, headers=headers, timeout=10, allow_redirects=False, **more)
 
 
 def make_key(dashboard: Dashboard, admin_key: str, *scopes: str, **more: Any) -> tuple[str, str]:

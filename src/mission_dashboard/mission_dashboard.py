@@ -134,6 +134,10 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     """Build the Flask application around an open tracker; `Live` and the guard are not yet started."""
     from flask import Flask
     from flask_cors import CORS
+
+    from mission_dashboard.web.counters import spare_redis
+
+    spare_redis(settings.redis_url)
     from flask_socketio import SocketIO
 
     from mission_dashboard.alerts.addresses import Reach

@@ -7,6 +7,7 @@ caller is refused, or kept waiting, for Redis' sake. Redis is asked again every 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +25,14 @@ REDIS_TIMEOUT_S = 0.25
 ASK_AGAIN_S = 2.0
 KEY_PREFIX = "mission-dashboard:limits"
 T = TypeVar("T")
+
+
+def spare_redis(redis_url: str) -> None:
+    """Keep python-socketio from loading redis where nobody uses it: it does so by itself, and it takes 20 MB."""
+    if not redis_url:
+        sys.modules.setdefault("redis", None)  # type: ignore[arg-type]
+    elif sys.modules.get("redis", ...) is None:
+        del sys.modules["redis"]
 
 
 def storage_for(redis_url: str) -> str:
