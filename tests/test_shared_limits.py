@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
 
 from clients import wait_for
 from dashboards import ROOT, Dashboard
+from mission_dashboard.web.counters import Tally
 from redis_servers import RedisServer
 
 LIMIT = 10
@@ -78,6 +82,29 @@ def test_without_redis_nobody_is_refused_or_kept_waiting_and_it_is_used_again_on
     answers = [call(dashboard, path) for dashboard in (*pair, *pair)]
     left = [int(answer.headers["RateLimit"].split("r=")[1].split(";")[0]) for answer in answers]
     assert left == [left[0] - number for number in range(4)]
+
+
+class CountingStorage(MemoryStorage):
+    """Counts how often it is asked to count."""
+
+    asked = 0
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        self.asked += 1
+        return super().incr(key, expiry, amount)
+
+
+def test_a_flood_of_reports_asks_the_storage_seldom_until_the_limit_is_near_and_is_then_counted_exactly() -> None:
+    storage = CountingStorage()
+    tally = Tally(FixedWindowRateLimiter(storage), "report", rest_s=3600.0)
+    item = parse("1000 per hour")
+
+    answers = [tally.hit(item, "key") for _ in range(1010)]
+
+    assert [passed for passed, _, _ in answers] == [True] * 1000 + [False] * 10
+    assert [left for _, _, left in answers[:1000]] == list(range(999, -1, -1))
+    assert storage.asked < 40
+    assert tally.hit(item, "another key")[0]
 
 
 @pytest.mark.parametrize(("url", "is_loaded"), [("", False), ("redis://127.0.0.1:1/0", True)])

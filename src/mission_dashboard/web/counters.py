@@ -10,9 +10,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from limits import RateLimitItem
 from limits.storage import MemoryStorage, Storage
+from limits.strategies import RateLimiter
 
 from mission_dashboard.errors import StartupError
 
@@ -23,6 +26,11 @@ logger = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 0.25
 ASK_AGAIN_S = 2.0
+REST_S = 0.02
+NEAR = 0.02
+FEW = 20
+"""Where less than this share of the limit, or so few calls, are left, every call is told."""
+MAX_WINDOWS = 10_000
 KEY_PREFIX = "mission-dashboard:limits"
 T = TypeVar("T")
 
@@ -38,6 +46,51 @@ def spare_redis(redis_url: str) -> None:
 def storage_for(redis_url: str) -> str:
     """Return the storage address for Flask-Limiter."""
     return f"shared+{redis_url}" if redis_url else "memory://"
+
+
+@dataclass(slots=True)
+class _Window:
+    """What is known of one caller's window, and how many calls of it are not in the storage yet."""
+
+    resets_at: float
+    remaining: int
+    asked_at: float
+    uncounted: int = 0
+
+
+class Tally:
+    """Counts calls that come by the thousand, and asks the storage at most once in ``rest_s`` for each caller.
+
+    Asking Redis for each report would cost as much as the report. What comes meanwhile is counted here and told with
+    the next question; near the limit every call is told. Without rest every call is told always.
+    """
+
+    def __init__(self, strategy: RateLimiter, scope: str, rest_s: float) -> None:
+        self._strategy = strategy
+        self._scope = scope
+        self._rest_s = rest_s
+        self._windows: dict[tuple[RateLimitItem, str], _Window] = {}
+
+    def hit(self, item: RateLimitItem, who: str) -> tuple[bool, float, int]:
+        """Count a call; return whether it may pass, when the window ends (seconds since 1970) and what is left."""
+        now = time.time()
+        known = self._windows.get((item, who))
+        if known is None or now >= known.resets_at:
+            return self._ask(item, who, 1, now)
+        known.uncounted += 1
+        left = known.remaining - known.uncounted
+        if 0 <= now - known.asked_at < self._rest_s and left > max(item.amount * NEAR, FEW):
+            return True, known.resets_at, left
+        return self._ask(item, who, known.uncounted, now)
+
+    def _ask(self, item: RateLimitItem, who: str, calls: int, now: float) -> tuple[bool, float, int]:
+        passed = self._strategy.hit(item, who, self._scope, cost=calls)
+        resets_at, remaining = self._strategy.get_window_stats(item, who, self._scope)
+        if self._rest_s:
+            if len(self._windows) >= MAX_WINDOWS:
+                self._windows.clear()
+            self._windows[item, who] = _Window(resets_at, remaining, now)
+        return passed, resets_at, remaining
 
 
 class SharedCounters(Storage):
