@@ -34,9 +34,7 @@ PEOPLE: Mapping[str, Mapping[str, Any]] = {
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
     """The address of a provider that knows these people."""
-    users = [
-        oidc_provider_mock.User(sub=name, claims=dict(claims)) for name, claims in PEOPLE.items()
-    ]
+    users = [oidc_provider_mock.User(sub=name, claims=dict(claims)) for name, claims in PEOPLE.items()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with oidc_provider_mock.run_server_in_thread(user_claims=users, require_nonce=True) as server:

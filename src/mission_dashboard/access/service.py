@@ -244,5 +244,3 @@ def _settings_key(now: datetime) -> Key:
 
 def _with_use(key: Key, use: tuple[datetime, str] | None) -> Key:
     return replace(key, last_used_at=use[0], last_used_from=use[1]) if use else key
-
-
