@@ -23,9 +23,11 @@ import socketio
 from clients import wait_for
 from conftest import FrozenClock, run_sql
 from dashboards import ROOT, Dashboard, free_port
-from mission_dashboard.access.callers import Kind
+from mission_dashboard.access.audit import LINES_PER_MINUTE, Audit
+from mission_dashboard.access.callers import NOBODY, Kind
 from mission_dashboard.access.scopes import SCOPES, Scope, granted, needed
 from mission_dashboard.access.service import Access
+from mission_dashboard.access.store import Wanted
 from mission_dashboard.errors import LoginRefused
 from mission_dashboard.postgres.access_store import PostgresAccessStore
 from mission_dashboard.web.gate import FAILURES_PER_MINUTE
@@ -510,6 +512,75 @@ def test_a_mission_remembers_whose_key_reported_what(dashboard: Dashboard, admin
     ]
 
 
+def test_a_flood_beyond_the_limit_is_one_line_a_minute_for_each_key_and_address(dsn: str, data_dir: Path) -> None:
+    running = Dashboard(
+        data_dir,
+        POSTGRES_DSN=dsn,
+        MISSION_DASHBOARD_RATE_LIMIT="500 per minute",
+        MISSION_DASHBOARD_REPORT_LIMIT="3 per minute",
+        MISSION_DASHBOARD_KEY_REPORT_LIMIT="5 per minute",
+        MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
+    ).start()
+    try:
+        admin = "mdk_" + (data_dir / "admin_key").read_text().strip()
+        _, key = make_key(running, admin, "report", "read", name="agents")
+        client = connect(running, {"Authorization": f"Bearer {key}"})
+        for number in range(20):
+            ask(running, "POST", f"/api/missions/m{number}/heartbeat", key, json={})
+            ask(running, "GET", f"/ping/nightly{number}/start", key)
+            requests.post(f"{running.url}/api/missions/m{number}/progress", json={"progress": 1}, timeout=10)
+        refused = client.call("mission_report", {"operations": [{"op": "create", "title": "x"}]}, timeout=10)
+        client.disconnect()
+    finally:
+        running.stop()
+
+    assert refused["problem"]["status"] == 429
+    lines = run_sql(dsn, "SELECT actor, address, action, count FROM audit_log WHERE status = 429 ORDER BY actor")
+    note = "(over the rate limit; the first of its minute)"
+    assert lines == [
+        ("agents", "203.0.113.9", f"GET /ping/nightly2/start {note}", 36),
+        ("this machine", "127.0.0.1", f"POST /api/missions/m3/progress {note}", 17),
+    ]
+
+
+def test_what_is_counted_is_written_when_its_minute_is_over(dsn: str, clock: FrozenClock) -> None:
+    store = PostgresAccessStore(dsn)
+    audit = Audit(store, clock)
+    audit.open()
+    try:
+        audit.limited(NOBODY, "203.0.113.9", "r1", "POST /api/missions/a/heartbeat")
+        clock.advance(59)
+        audit.limited(NOBODY, "203.0.113.9", "r2", "POST /api/missions/b/heartbeat")
+        audit.refused(NOBODY, "203.0.113.9", "r3", "GET /api/keys", 401)
+        wait_for(lambda: audit.read(Wanted(action="GET /api/keys")), 5)
+        assert audit.read(Wanted(action="POST")) == []
+
+        clock.advance(1)
+
+        (line,) = wait_for(lambda: audit.read(Wanted(action="POST")), 5)
+        assert (line.count, line.request_id, line.status) == (2, "r1", 429)
+    finally:
+        audit.close()
+        store.close()
+
+
+def test_refusals_at_ever_new_addresses_are_told_one_by_one_only_up_to_a_number(dsn: str, clock: FrozenClock) -> None:
+    store = PostgresAccessStore(dsn)
+    audit = Audit(store, clock)
+    for number in range(5000):
+        audit.refused(NOBODY, "203.0.113.9", "r", f"GET /api/{number}", 401)
+    audit.refused(NOBODY, "203.0.113.10", "r", "GET /api/keys", 401)
+    audit.close()
+
+    lines = audit.read(Wanted(limit=1000))
+
+    store.close()
+    assert len(lines) == LINES_PER_MINUTE + 2
+    assert sum(line.count for line in lines) == 5001
+    (counted,) = [line for line in lines if "the first of its minute" in line.action]
+    assert counted.action.startswith(f"GET /api/{LINES_PER_MINUTE} (refused")
+
+
 def test_the_audit_log_is_append_only(dsn: str) -> None:
     store = PostgresAccessStore(dsn)
     access = Access(store, None, timedelta(hours=1), FrozenClock())
@@ -639,6 +710,27 @@ def test_production_does_not_start_open(dsn: str, data_dir: Path, settings: dict
     assert process.returncode == 1
     assert says in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("is_on_the_path", "says"), [(False, "./mission-dashboard keys"), (True, "mission-dashboard keys")]
+)
+def test_a_clone_tells_how_the_command_is_called_there(
+    dsn: str, data_dir: Path, is_on_the_path: bool, says: str
+) -> None:
+    (data_dir / "mission-dashboard").symlink_to(ROOT / "mission-dashboard")
+    path = os.pathsep.join([*([str(data_dir)] if is_on_the_path else []), "/usr/bin", "/bin"])
+    port = str(free_port())
+    told = {"MISSION_DASHBOARD_HOST": "127.0.0.2", "MISSION_DASHBOARD_PORT": port, "PATH": path}
+    server = start_production(dsn, data_dir, ENVIRONMENT="development", **told)
+    try:
+        assert server.stdout is not None
+        line = next(line for line in server.stdout if "get keys of their own" in line)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+    assert line.endswith(f"get keys of their own: {says}\n")
 
 
 def test_in_production_this_machine_needs_a_key_too(dsn: str, data_dir: Path) -> None:

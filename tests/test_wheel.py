@@ -128,16 +128,18 @@ def with_server(wheel: Path, tmp_path: Path) -> Path:
 
 
 def test_the_installed_server_serves_the_page(with_server: Path, data_dir: Path, dsn: str) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.2:{free_port()}"
     variables = environment(POSTGRES_DSN=dsn, MISSION_DASHBOARD_LOG_DIR=str(data_dir / "logs"))
     del variables["PYTHONPATH"]
-    options = ["--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1], "--data-dir", str(data_dir)]
+    # To another address of loopback than the first it says how those elsewhere get in.
+    options = ["--host", "127.0.0.2", "--port", url.rsplit(":", 1)[1], "--data-dir", str(data_dir)]
     serving = subprocess.Popen(
         [str(with_server / "mission-dashboard"), "serve", *options],
         env=variables,
         cwd=data_dir,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         wait_for(lambda: _answer(f"{url}/api/health/ready"))
@@ -148,7 +150,8 @@ def test_the_installed_server_serves_the_page(with_server: Path, data_dir: Path,
         assert "document" in _answer(url + script)
     finally:
         serving.terminate()
-        serving.wait(30)
+        hello, _ = serving.communicate(timeout=30)
+    assert "get keys of their own: mission-dashboard keys" in hello
 
 
 def _answer(address: str) -> str:

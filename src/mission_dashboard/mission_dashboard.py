@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from typing import TYPE_CHECKING, Any
 
+from mission_dashboard.called import command_name
 from mission_dashboard.config import Settings, load_settings
 from mission_dashboard.errors import StartupError, StoreUnavailable
 
@@ -194,7 +195,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
     guard.add_views(app, socketio, limits.api)
-    take_reports(socketio, tracker, limits.report_gate)
+    take_reports(socketio, tracker, limits.report_gate, guard.note_limited)
     kind = "external" if settings.postgres_dsn else "embedded"
     app.register_blueprint(make_api(tracker, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
@@ -316,7 +317,7 @@ def _invitation(settings: Settings, address: str) -> str:
     return (
         "This machine needs no key. From another, open\n"
         f"  {elsewhere}/login#{settings.admin_key}\n"
-        "Programs there send it as 'Authorization: Bearer ...', or get keys of their own: mission-dashboard keys\n\n"
+        f"Programs there send it as 'Authorization: Bearer ...', or get keys of their own: {command_name()} keys\n\n"
     )
 
 

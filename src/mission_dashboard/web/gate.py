@@ -108,7 +108,7 @@ class Gate:
             return refusal(environ, start_response)
         if _is_recorded(method, path, wanted, caller):
             return self._app(environ, self._recording(environ, caller, start_response))
-        return self._app(environ, start_response)
+        return self._app(environ, self._noting_limits(environ, start_response))
 
     # Who it is.
 
@@ -175,6 +175,11 @@ class Gate:
         """Take note of a request that somebody else refused."""
         self._note(environ, self._identify(environ)[0], status)
 
+    def note_limited(self, environ: Environ) -> None:
+        """Take note of a call that was one too many for its caller's rate limit."""
+        address = environ.get("REMOTE_ADDR") or "-"
+        self._audit.limited(caller_of(environ), address, request_id.get(), _action(environ))
+
     def _note(self, environ: Environ, caller: Caller, status: int) -> None:
         self._audit.refused(caller, environ.get("REMOTE_ADDR") or "-", request_id.get(), _action(environ), status)
 
@@ -187,13 +192,25 @@ class Gate:
             address = environ.get("REMOTE_ADDR") or "-"
             known = notes.caller
             action = _action(environ) + (f" ({_plain(notes.detail)})" if notes.detail else "")
-            if code in (401, 403, 429):
+            if code == 429:
+                self._audit.limited(known, address, request_id.get(), action)
+            elif code in (401, 403):
                 self._audit.refused(known, address, request_id.get(), action, code)
             elif code < 400:
                 try:
                     self._audit.changed(known, address, request_id.get(), action, code)
                 except Unavailable as error:
                     logger.error("done but not in the audit log: %s by %s: %s", action, known.name, error)
+            return start_response(status, headers, *rest)
+
+        return start
+
+    def _noting_limits(self, environ: Environ, start_response: StartResponse) -> StartResponse:
+        """Return a ``start_response`` for what is not recorded itself: of that, only what was too much is noted."""
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            if status.startswith("429"):
+                self.note_limited(environ)
             return start_response(status, headers, *rest)
 
         return start

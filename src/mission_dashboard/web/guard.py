@@ -11,6 +11,7 @@ from flask_socketio import SocketIO
 from mission_dashboard import wire
 from mission_dashboard.access.audit import Audit
 from mission_dashboard.access.service import Access
+from mission_dashboard.called import command_name
 from mission_dashboard.config import Settings
 from mission_dashboard.errors import StartupError
 from mission_dashboard.postgres.access_store import PostgresAccessStore
@@ -68,6 +69,10 @@ class Guard:
         """Take note of a request that was refused before it came to the gate."""
         self._the_gate().note_refused(environ, status)
 
+    def note_limited(self, environ: Environ) -> None:
+        """Take note of a report over a socket that was one too many: the gate saw only the socket's own request."""
+        self._the_gate().note_limited(environ)
+
     def _the_gate(self) -> Gate:
         assert self._gate is not None
         return self._gate
@@ -78,7 +83,7 @@ class Guard:
         if self._settings.is_production and not self.access.has_admin and not self._settings.oidc_issuer:
             raise StartupError(
                 "Nobody could log in: set MISSION_DASHBOARD_ADMIN_KEY ('openssl rand -hex 32' makes one) or "
-                "MISSION_DASHBOARD_OIDC_ISSUER, or make a key with 'mission-dashboard keys create --dsn ...', "
+                f"MISSION_DASHBOARD_OIDC_ISSUER, or make a key with '{command_name()} keys create --dsn ...', "
                 "when ENVIRONMENT is production."
             )
         self.audit.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import request
@@ -16,11 +17,14 @@ from mission_dashboard.web.errors import problem_of
 from mission_dashboard.web.gate import act_for, caller_of
 from mission_dashboard.web.limits import Gate
 from mission_dashboard.web.operations import run_batch
+from mission_dashboard.web.requests_log import Environ
 
 EVENT = "mission_report"
 
 
-def take_reports(socketio: SocketIO, tracker: MissionTracker, gate: Gate) -> None:
+def take_reports(
+    socketio: SocketIO, tracker: MissionTracker, gate: Gate, note_limited: Callable[[Environ], None]
+) -> None:
     """Take reports from agents that hold a socket; they count against the limit for reports."""
 
     def on_report(*said: object) -> dict[str, Any]:
@@ -30,6 +34,7 @@ def take_reports(socketio: SocketIO, tracker: MissionTracker, gate: Gate) -> Non
             return {"problem": problem_body(403, "Not allowed", detail), "timestamp": wire.now()}
         passage = gate(request.environ)
         if passage.refusal is not None:
+            note_limited({**request.environ, "REQUEST_METHOD": "SOCKET", "PATH_INFO": EVENT})
             detail = f"Too many requests from here: the limit is {passage.refusal.description}."
             return {"problem": problem_body(429, "Too Many Requests", detail), "timestamp": wire.now()}
         act_for(caller, request.environ)
