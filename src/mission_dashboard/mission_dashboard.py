@@ -199,7 +199,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_storage(tracker, keep_of(settings), limits.api))
     app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
-    app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, limits.api))
+    app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, alerts.overview, limits.api))
     app.register_blueprint(make_docs(app, settings.static_url))
     app.register_blueprint(make_pages(app, PAGE / "static", settings.static_url))
     if settings.cors_origins:

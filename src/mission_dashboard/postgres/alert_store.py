@@ -216,6 +216,11 @@ class PostgresAlertStore:
         """Return deliveries that are dead, waiting, delivered, or any."""
         return [Delivery(*row) for row in self._fetch("delivery_rows", state=state or "", limit=limit)]
 
+    def undelivered(self) -> tuple[int, int]:
+        """Return how many deliveries wait, and how many are dead."""
+        ((waiting, dead),) = self._fetch("undelivered")
+        return waiting, dead
+
     def resend(self, delivery_id: str, at: datetime) -> bool:
         """Try a dead letter anew; false where it is none."""
         return bool(self._fetch("resend_delivery", id=delivery_id, at=at))
