@@ -15,9 +15,10 @@ import psutil
 
 from benchmarks import scenarios
 from benchmarks.page import measure_page
+from benchmarks.scale import measure_scale
 from benchmarks.scenarios import FULL, QUICK, Figure
 
-SCENARIOS = {**scenarios.SCENARIOS, "page": measure_page}
+SCENARIOS = {**scenarios.SCENARIOS, "page": measure_page, "scale": measure_scale}
 RESULTS = Path(__file__).parent / "results"
 
 

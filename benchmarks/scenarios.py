@@ -141,7 +141,7 @@ def _push(mode: str, size: Size, count: int, rate: int, goal_ms: float | None) -
     with dashboard(mode) as server, viewers(server.port, count, "--watch") as audience:
         load = drive(server.port, f"--rate={rate}", f"--seconds={size.seconds * 2}", "--connections=8")
         seen = ask(audience)
-    missed = _missed(load, seen)
+    unseen = missed(load, seen)
     name = f"push, POST sent to viewer informed: {count} viewers, {rate} writes/s"
     note = f"p50 {seen['p50_ms']:.1f} ms, max {seen['max_ms']:.0f} ms; {load['per_second']:.0f} writes/s done"
     figures = []
@@ -150,12 +150,12 @@ def _push(mode: str, size: Size, count: int, rate: int, goal_ms: float | None) -
         figures.append(Figure(f"{name}, p99", p99, "ms", f"under {goal_ms:g}", p99 < goal_ms, note))
     else:
         figures.append(Figure(f"{name}, p99", seen["p99_ms"], "ms", "", True, note))
-    figures.append(Figure(f"{name}: missed", missed, "updates", "none", missed == 0))
+    figures.append(Figure(f"{name}: missed", unseen, "updates", "none", unseen == 0))
     figures.append(Figure(f"{name}: dropped", seen["lost"], "viewers", "none", seen["lost"] == 0))
     return figures
 
 
-def _missed(load: Mapping[str, Any], seen: Mapping[str, Any]) -> int:
+def missed(load: Mapping[str, Any], seen: Mapping[str, Any]) -> int:
     """Count final versions and changes of status that any viewer did not see."""
     acknowledged = load["acknowledged"]
     versions = sum(seen["least_versions"].get(mission, 0) != writes for mission, writes in acknowledged.items())

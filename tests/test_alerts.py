@@ -39,13 +39,14 @@ class Place:
     def __init__(self, tracker: MissionTracker, dsn: str, reach: Reach = INSIDE) -> None:
         self.tracker = tracker
         self.shown: list[tuple[str, Any]] = []
-        self.alerts = Alerts(
-            PostgresAlertStore(dsn), tracker, reach, lambda *said: self.shown.append(said), QUICK, measure_every_s=0
-        )
+        self.alerts = Alerts(PostgresAlertStore(dsn), tracker, reach, self.note, self.note, QUICK, measure_every_s=0)
         app = Flask("alerts")
         register_errors(app)
         app.register_blueprint(make_alerts(self.alerts, lambda view: view))
         self.api: FlaskClient = app.test_client()
+
+    def note(self, event: str, payload: Any) -> None:
+        self.shown.append((event, payload))
 
     def post(self, path: str, **said: Any) -> dict[str, Any]:
         answer = self.api.post(f"/api/alerts{path}", json=said)

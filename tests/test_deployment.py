@@ -335,6 +335,18 @@ def test_the_dashboard_of_compose_believes_nginx_and_nobody_else() -> None:
     assert address not in ip_network(subnet["ip_range"])
 
 
+def test_several_dashboards_of_compose_share_redis_and_no_log_file() -> None:
+    services = compose()["services"]
+    dashboard = services["dashboard"]
+
+    assert dashboard["environment"]["MISSION_DASHBOARD_REDIS_URL"] == "${REDIS_URL:-}"
+    assert "REDIS_URL=redis://redis:6379/0" in (ROOT / "docs/scaling.md").read_text()
+    assert services["redis"]["profiles"] == ["scale"]
+    assert not {"container_name", "ports"} & dashboard.keys()
+    # Two processes that rotate one file lose lines.
+    assert not dashboard["environment"]["MISSION_DASHBOARD_LOG_DIR"].startswith("/data")
+
+
 def test_only_nginx_is_open_to_others_in_compose() -> None:
     services = compose()["services"]
 
@@ -351,8 +363,10 @@ def test_only_nginx_is_open_to_others_in_compose() -> None:
 def test_prometheus_and_nginx_look_for_the_dashboard_where_compose_puts_it() -> None:
     scrape = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"][0]
 
-    assert scrape["static_configs"][0]["targets"] == ["dashboard:5002"]
-    assert "server dashboard:5002;" in (DEPLOY / "nginx/mission-dashboard.conf").read_text()
+    (looked_up,) = scrape["dns_sd_configs"]
+    assert (looked_up["names"], looked_up["type"], looked_up["port"]) == (["dashboard"], "A", 5002)
+    # One for REST, one for sockets.
+    assert (DEPLOY / "nginx/mission-dashboard.conf").read_text().count("server dashboard:5002;") == 2
     assert "dashboard" in compose()["services"]
 
 

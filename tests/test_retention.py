@@ -225,7 +225,7 @@ def test_a_cursor_older_than_the_events_kept_leads_to_a_whole_picture_and_a_newe
     retain()
     clock.advance(6 * DAY)
     second = finish(kept, "failed")
-    now = kept.snapshot().cursor
+    now = kept.changes_since(kept.snapshot().cursor).cursor
     assert {mission.id for mission in kept.changes_since(beginning).missions} == {first.id, second.id}
 
     assert retain().events == 4

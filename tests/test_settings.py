@@ -17,6 +17,7 @@ BAD = {
     "MISSION_DASHBOARD_PORT": ("0", "65536", "http", "-1", "5002.5", ""),
     "MISSION_DASHBOARD_HOST": ("",),
     "POSTGRES_DSN": ("localhost",),
+    "MISSION_DASHBOARD_REDIS_URL": ("localhost:6379", "http://localhost", "redis://", "redis://cache/first"),
     "ENVIRONMENT": ("staging",),
     "MISSION_DASHBOARD_DATA_DIR": ("",),
     "MISSION_DASHBOARD_RATE_LIMIT": ("many", "0 per minute", "10 per fortnight", "-5 per minute"),

@@ -40,9 +40,9 @@ def prepare(mode: str) -> None:
         from gevent import monkey
 
         monkey.patch_all()
-    from mission_dashboard.postgres.connections import install_wait_callback
+    from mission_dashboard.postgres.connections import install_wait_callback, wait_with_poll
 
-    install_wait_callback(_WAITS[mode])
+    install_wait_callback(_GREEN_WAITS.get(mode, wait_with_poll))
 
 
 def _wait_eventlet(descriptor: int, writing: bool, timeout_s: float) -> bool:
@@ -65,19 +65,7 @@ def _wait_gevent(descriptor: int, writing: bool, timeout_s: float) -> bool:
     return True
 
 
-def _wait_thread(descriptor: int, writing: bool, timeout_s: float) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
-    return bool(poll.poll(timeout_s * 1000))
-
-
-_WAITS: dict[str, Callable[[int, bool, float], bool]] = {
-    "eventlet": _wait_eventlet,
-    "gevent": _wait_gevent,
-    "threading": _wait_thread,
-}
+_GREEN_WAITS: dict[str, Callable[[int, bool, float], bool]] = {"eventlet": _wait_eventlet, "gevent": _wait_gevent}
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -30,7 +30,7 @@ STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
 )
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.ASCII)
-SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret")
+SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret", "redis_url")
 """Settings whose values are never repeated."""
 
 
@@ -68,6 +68,7 @@ class Settings:
     host: str
     secret_key: str
     postgres_dsn: str | None
+    redis_url: str
     environment: str
     data_dir: Path
     rate_limit: str | None
@@ -135,6 +136,12 @@ def _dsn(text: str) -> str | None:
     if text and "://" not in text and "=" not in text:
         raise ValueError("must read like postgresql://user:password@host:5432/database")
     return text or None
+
+
+def _redis(text: str) -> str:
+    if text and not re.fullmatch(r"rediss?://[^\s/]+(?:/\d*)?", text):
+        raise ValueError("must read like redis://:password@host:6379/0, or rediss://")
+    return text
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -292,6 +299,12 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "postgres_dsn": Setting(
         "POSTGRES_DSN", None, "PostgreSQL server to use; unset: an embedded one; production: required", _dsn
+    ),
+    "redis_url": Setting(
+        "MISSION_DASHBOARD_REDIS_URL",
+        "",
+        "Redis in which several processes count calls together; none: each its own",
+        _redis,
     ),
     "environment": Setting("ENVIRONMENT", "development", "development or production", _one_of(*ENVIRONMENTS)),
     "data_dir": Setting("MISSION_DASHBOARD_DATA_DIR", "data", "where the embedded database and keys lie", _path),

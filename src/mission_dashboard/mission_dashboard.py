@@ -135,6 +135,10 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     """Build the Flask application around an open tracker; `Live` and the guard are not yet started."""
     from flask import Flask
     from flask_cors import CORS
+
+    from mission_dashboard.web.counters import spare_redis
+
+    spare_redis(settings.redis_url)
     from flask_socketio import SocketIO
 
     from mission_dashboard.alerts.addresses import Reach
@@ -186,7 +190,8 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     counters = Counters()
     live = Live(socketio, tracker, counters.pushes)
     limits = make_limits(app, settings)
-    alerts = Alerts(PostgresAlertStore(tracker.store.dsn), tracker, Reach(*settings.alert_hosts), live.tell)
+    alert_store, reach = PostgresAlertStore(tracker.store.dsn), Reach(*settings.alert_hosts)
+    alerts = Alerts(alert_store, tracker, reach, live.tell, live.tell_everywhere)
     app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
     guard.add_views(app, socketio, limits.api)

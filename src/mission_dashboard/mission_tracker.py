@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
@@ -54,13 +54,21 @@ from mission_dashboard.reports import (
 )
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
-from mission_dashboard.store import Priceable, Store
+from mission_dashboard.store import News, Priceable, Sight, Store
 from mission_dashboard.tree import Tree
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
 
 CATCH_UP_EVENTS = 20_000
+CRASH_MARGIN = 1_000
+"""How many transactions to look back after an outage: a server that crashed may use the ids of its last ones again."""
+FOLLOW_EVENTS = 5_000
+"""From so many changes by others at once on, memory is loaded anew, and viewers get a whole picture."""
+COUNT_ANEW_S = 0.25
+COUNT_ANEW_FACTOR = 10.0
+"""How long to rest between two readings of the totals because of others' changes: in seconds, and in its own time."""
+COUNT_OTHERS_S = 1.0
 CATCH_UP_MISSIONS = 2_000
 SNAPSHOT_MISSIONS = 100
 CONFLICT_TRIES = 5
@@ -114,13 +122,21 @@ class MissionTracker:
         self._memory = threading.RLock()
         self._cache = MissionCache()
         self._totals = Totals()
-        self._horizon = 0
+        self._sight = Sight("1:1:", 0)
         self._batches = 0
+        self._others = 0
+        self._count_others_at = 0.0
+        self._totals_are_behind = False
+        self._count_anew_at = 0.0
+        self._forgotten = 0
         self._percentiles: tuple[float, float] | None = None
         self._changes = Publisher()
         self._states = Publisher()
         self._records = Publisher()
-        self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]))
+        self._refreshed: list[Callable[[bool], None]] = []
+        self._heard: list[Callable[[str], None]] = []
+        self._watched: Callable[[], Collection[str]] = tuple
+        self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]), self._follow)
         self._closed = threading.Event()
         self._watch: Callable[[Stage, float], None] = _watch_nothing
         self._more_chores: list[Callable[[], None]] = []
@@ -139,6 +155,8 @@ class MissionTracker:
     def open(self) -> None:
         """Connect to the store, load what is alive, and begin to take commands."""
         self._store.open()
+        # What is committed while memory is being loaded is read again when others are followed for the first time.
+        self._sight = self._store.sight()
         self._load_memory()
         self._changes.start()
         self._states.start()
@@ -253,10 +271,15 @@ class MissionTracker:
         require_storable(mission_id)
         with self._memory:
             mission = self._cache.get(mission_id)
-        if mission is not None:
+        if mission is not None and not (self._others and self.is_up):
             return mission
-        self._require_up()
-        found = self._store.missions([mission_id])
+        try:
+            self._require_up()
+            found = self._store.missions([mission_id])
+        except StoreUnavailable:
+            if mission is None:
+                raise
+            return mission
         if not found:
             raise self._not_found(mission_id)
         return found[0]
@@ -458,6 +481,22 @@ class MissionTracker:
         """Call ``subscriber`` with the log lines and spans of every committed batch, by mission."""
         return self._records.subscribe(subscriber)
 
+    def subscribe_refreshed(self, subscriber: Callable[[bool], None]) -> None:
+        """Call ``subscriber`` when the totals changed by more than was told, or, when true, missions did too."""
+        self._refreshed.append(subscriber)
+
+    def watch_records(self, watched: Callable[[], Collection[str]]) -> None:
+        """Take over other processes' log lines and spans of the missions that ``watched`` names."""
+        self._watched = watched
+
+    def tell_others(self, said: str) -> None:
+        """Say something to the other server processes, at most 7,500 bytes; it may get lost."""
+        self._store.tell_others(said)
+
+    def subscribe_others(self, subscriber: Callable[[str], None]) -> None:
+        """Call ``subscriber`` with what other processes said."""
+        self._heard.append(subscriber)
+
     def subscribe_state(self, subscriber: Callable[[Sequence[bool]], None]) -> Callable[[], None]:
         """Call ``subscriber`` whenever the store goes away (false) or comes back (true)."""
         return self._states.subscribe(subscriber)
@@ -483,6 +522,11 @@ class MissionTracker:
         return self._store.server_version
 
     @property
+    def others(self) -> int:
+        """How many other server processes write to the same database, as of about a second ago."""
+        return self._others
+
+    @property
     def batches(self) -> int:
         """How many batches of changes this process has committed."""
         return self._batches
@@ -505,21 +549,25 @@ class MissionTracker:
             except Exception as error:  # noqa: BLE001  (a bug, logged with its command, is not the others' fault)
                 self._write_one_by_one(pendings, Unforeseen.because_of(error))
                 return
+            if self._refuses_out_of_date(stage, pendings, answers):
+                continue
             try:
                 began = time.monotonic()
-                horizon = self._store.write_batch(stage.batch()) if not stage.is_empty else self._horizon
+                if not stage.is_empty:
+                    self._store.write_batch(stage.batch())
                 took_s = time.monotonic() - began
             except VersionConflict:
                 logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
-                with self._memory:
-                    self._cache.forget(stage.stored)
+                self._read_anew(stage.stored)
                 continue
             except WriteRefused as refusal:
                 self._write_one_by_one(pendings, refusal)
                 return
-            self._commit_to_memory(stage, horizon)
+            self._commit_to_memory(stage)
             if not stage.is_empty:
                 self._watch(stage, took_s)
+                if self._others:
+                    self._store.tell_others()
             self._tell(stage, pendings, answers)
             return
         for pending in pendings:
@@ -559,13 +607,43 @@ class MissionTracker:
         spent = self._totals.spent
         return Stage(known, used, self._clock(), self._new_id, self._rules, self._day_budgets, spent, self.prices)
 
-    def _commit_to_memory(self, stage: Stage, horizon: int) -> None:
+    def _refuses_out_of_date(
+        self, stage: Stage, pendings: Sequence[Pending], answers: Sequence[Sequence[Answer]]
+    ) -> bool:
+        """Whether a command was refused by what memory knew while the store knew better; memory knows it then, too.
+
+        A mission that another process just started is still pending here for some milliseconds.
+        """
+        ids = {
+            mission_id
+            for pending, its_answers in zip(pendings, answers, strict=True)
+            for command, answer in zip(pending.commands, its_answers, strict=True)
+            if isinstance(answer, MissionDashboardError)
+            for mission_id in command.mission_ids
+            if mission_id in stage.stored
+        }
+        if not ids:
+            return False
+        return self._read_anew({mission_id: stage.stored[mission_id] for mission_id in ids})
+
+    def _read_anew(self, known: Mapping[str, Mission]) -> bool:
+        """Read missions that memory may be behind with; whether the store has any in another version."""
+        stored = {mission.id: mission for mission in self._store.missions(sorted(known))}
+        with self._memory:
+            self._cache.forget(known.keys() - stored.keys())
+            for mission in stored.values():
+                self._cache.put(mission)
+        return any(
+            mission_id not in stored or stored[mission_id].version != mission.version
+            for mission_id, mission in known.items()
+        )
+
+    def _commit_to_memory(self, stage: Stage) -> None:
         with self._memory:
             for mission in (*stage.staged.values(), *stage.touched.values()):
                 self._cache.put(mission)
             self._totals.add(stage.delta)
             self._batches += 1
-            self._horizon = max(self._horizon, horizon)
 
     def _tell(self, stage: Stage, pendings: Sequence[Pending], answers: Sequence[Sequence[Answer]]) -> None:
         def answer() -> None:
@@ -589,24 +667,85 @@ class MissionTracker:
     def _catch_up(self) -> None:
         """Bring memory up to date with the store, and tell what nobody was told.
 
-        A batch whose connection broke at its commit was refused to its callers but may be there.
+        A batch whose connection broke at its commit was refused to its callers but may be there, or come to be there
+        later: then it is found as another process's would be, because the connection that writes holds another shard.
         """
-        events, _ = self._store.events_since(self._horizon, CATCH_UP_EVENTS)
+        self._sight = self._sight.before(CRASH_MARGIN)
+        news = self._store.news(self._sight, CATCH_UP_EVENTS, self._watched(), own=True)
         with self._memory:
-            news = [event for event in events if event.version > self._known_version(event.mission_id)]
-        missions = {mission.id: mission for mission in self._store.missions([event.mission_id for event in news])}
+            unknown = [event for event in news.events if event.version > self._known_version(event.mission_id)]
         self._load_memory()
+        self._tell_news(replace(news, events=unknown))
+
+    def _follow(self) -> None:
+        """Take over what other processes wrote. Between two batches: memory holds all that this process committed."""
+        news = self._store.news(self._sight, FOLLOW_EVENTS, self._watched())
+        if not news.is_all:
+            self._load_memory()
+        elif news.events:
+            self._totals_are_behind = True
+            with self._memory:
+                for mission in news.missions.values():
+                    self._cache.put(mission)
+        self._tell_news(news)
+        if self._totals_are_behind and time.monotonic() >= self._count_anew_at:
+            self._count_anew()
+        self._look_for_others()
+
+    def _tell_news(self, news: News) -> None:
+        # Each change goes out with the cursor from before all of them: a viewer may be cut off between two.
         cursor = self._cursor()
+        self._sight = news.sight
+        if not news.is_all:
+            self._tell_refreshed(whole=True)
+            return
         # A mission that someone deleted by hand has events left, and nothing to show.
-        known = [event for event in news if event.mission_id in missions]
-        self._changes.publish([Change(event, missions[event.mission_id], cursor) for event in known])
+        known = [event for event in news.events if event.mission_id in news.missions]
+        if known:
+            self._changes.publish([Change(event, news.missions[event.mission_id], cursor) for event in known])
+        if news.lines or news.spans:
+            self._records.publish(recorded(news.lines, news.spans, cursor))
+
+    def _tell_refreshed(self, *, whole: bool) -> None:
+        def tell() -> None:
+            for subscriber in self._refreshed:
+                subscriber(whole)
+
+        self._changes.publish([], tell)
+
+    def _count_anew(self) -> None:
+        began = time.monotonic()
+        totals = self._store.totals()
+        with self._memory:
+            self._totals = totals
+        self._totals_are_behind = False
+        ended = time.monotonic()
+        self._count_anew_at = ended + max(COUNT_ANEW_S, COUNT_ANEW_FACTOR * (ended - began))
+        self._tell_refreshed(whole=False)
+
+    def _look_for_others(self) -> None:
+        if time.monotonic() < self._count_others_at:
+            return
+        self._count_others_at = time.monotonic() + COUNT_OTHERS_S
+        others = self._store.count_others()
+        if others != self._others:
+            logger.info("%d other server processes write to this database", others)
+            self._others = others
+        if others:
+            self._store.listen(self._on_hint)
+
+    def _on_hint(self, said: str) -> None:
+        if not said:
+            self._writer.follow_soon()
+            return
+        for subscriber in self._heard:
+            subscriber(said)
 
     def _known_version(self, mission_id: str) -> int:
         mission = self._cache.get(mission_id)
         return mission.version if mission else 0
 
     def _load_memory(self) -> None:
-        horizon = self._store.horizon()
         totals = self._store.totals()
         alive = self._store.alive(ALIVE_LIMIT + 1)
         finished = self._store.finished(FINISHED_LIMIT)
@@ -614,12 +753,14 @@ class MissionTracker:
         # Nobody was there to hear signs of life until now.
         self._listening_since = self._clock()
         with self._memory:
-            self._horizon = horizon
             self._totals = totals
+            self._totals_are_behind = False
+            self._forgotten = totals.last_removal
             self._cache.replace_all(alive[:ALIVE_LIMIT], finished, complete=len(alive) <= ALIVE_LIMIT)
 
     def _cursor(self) -> str:
-        cursor: Cursor = self._store.cursor(self._horizon)
+        """Return the cursor of what has been told: what others wrote after it may not have been read yet."""
+        cursor: Cursor = self._store.cursor(self._sight.horizon)
         return str(cursor)
 
     def _require_up(self) -> None:
@@ -640,7 +781,7 @@ class MissionTracker:
                     chore()
                 if time.monotonic() >= next_measure:
                     next_measure = time.monotonic() + MEASURE_INTERVAL_S
-                    self._measure_durations()
+                    self._measure()
                 if time.monotonic() >= next_minute:
                     next_minute = time.monotonic() + 60.0
                     self._keep_house()
@@ -664,11 +805,12 @@ class MissionTracker:
 
     def forget_removed(self) -> None:
         """Forget what retention removed, here or in another process; its place in all sums remains."""
-        while removals := self._store.removals(self._totals.last_removal):
+        while removals := self._store.removals(self._forgotten):
             with self._memory:
                 for removal in removals:
-                    if self._totals.remove(removal):
-                        self._cache.forget(removal.mission_ids)
+                    self._totals.remove(removal)  # unless the totals were read since
+                    self._cache.forget(removal.mission_ids)
+                    self._forgotten = removal.number
 
     def _hear_of_life(self, stored: Mission) -> None:
         """Take over a sign of life that another process wrote."""
@@ -680,11 +822,11 @@ class MissionTracker:
     def _keep_house(self) -> None:
         self._store.snapshot_metrics(self._clock(), self.metrics())
         self._store.forget_keys()
-        self._day_budgets = self._store.day_budgets()
         with self._memory:
             self._totals.forget_days_before(self._clock().date() - timedelta(days=1))
 
-    def _measure_durations(self) -> None:
+    def _measure(self) -> None:
+        self._day_budgets = self._store.day_budgets()
         percentiles = self._store.duration_percentiles(self._clock() - DURATIONS_OF_LAST)
         with self._memory:
             self._percentiles = percentiles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -89,6 +89,35 @@ class TableSize:
     index_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a reader has seen: a snapshot as PostgreSQL writes it, and the transaction before which it saw all."""
+
+    snapshot: str
+    horizon: int
+
+    def before(self, transactions: int) -> Sight:
+        """Return the sight of some transactions earlier, all of those before it ended."""
+        horizon = max(self.horizon - transactions, 1)
+        return Sight(f"{horizon}:{horizon}:", horizon)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What others committed since a sight, and the sight that it ends with.
+
+    ``missions`` are those of the events, as they are by now; ``is_all`` is false where there was more than asked for,
+    and then it is only a part.
+    """
+
+    sight: Sight
+    events: Sequence[MissionEvent]
+    missions: Mapping[str, Mission]
+    lines: Sequence[LogLine] = ()
+    spans: Sequence[Span] = ()
+    is_all: bool = True
+
+
 class Store(Protocol):
     """Where missions are kept. Every method raises `StoreUnavailable` while the store does not answer."""
 
@@ -97,7 +126,12 @@ class Store(Protocol):
 
     def open(self) -> None: ...
     def close(self) -> None: ...
-    def write_batch(self, batch: Batch) -> int: ...
+    def write_batch(self, batch: Batch) -> None: ...
+    def sight(self) -> Sight: ...
+    def news(self, since: Sight, limit: int, watched: Collection[str] = (), *, own: bool = False) -> News: ...
+    def count_others(self) -> int: ...
+    def listen(self, hear: Callable[[str], None]) -> None: ...
+    def tell_others(self, said: str = "") -> None: ...
     def missions(self, ids: Sequence[str]) -> list[Mission]: ...
     def alive(self, limit: int) -> list[Mission]: ...
     def running(self, limit: int) -> list[Mission]: ...

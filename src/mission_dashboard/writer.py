@@ -26,6 +26,12 @@ QUEUE_LIMIT = 20_000
 BATCH_LIMIT = 256
 ANSWER_TIMEOUT_S = 1.9
 PROBE_INTERVAL_S = 1.0
+FOLLOW_INTERVAL_S = 1.0
+FOLLOW_SOON_S = 0.2
+"""How soon it is looked for what others wrote after something was written here: viewers' cursors move on with it."""
+FOLLOW_REST_S = 0.01
+FOLLOW_REST_FACTOR = 3.0
+"""How long to rest between two looks that others asked for, at least and in the time a look took."""
 RETRY_INTERVAL_S = 0.25
 
 AWAY = "The database is away; nothing was written. Try again shortly."
@@ -84,7 +90,8 @@ class Writer:
     """A bounded queue and the thread that empties it.
 
     ``write(pendings)`` commits and answers a batch; ``probe()`` raises `StoreUnavailable` while the store is away
-    and otherwise brings memory up to date with it; ``on_state(up)`` hears of each flip.
+    and otherwise brings memory up to date with it; ``follow()`` takes over what other processes wrote: here, between
+    two batches, because nothing of our own is on its way then; ``on_state(up)`` hears of each flip.
     """
 
     def __init__(
@@ -92,10 +99,13 @@ class Writer:
         write: Callable[[Sequence[Pending]], None],
         probe: Callable[[bool], None],
         on_state: Callable[[bool], None],
+        follow: Callable[[], None] = lambda: None,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self._write = write
         self._probe = probe
+        self._follow = follow
+        self._probe_at = self._follow_at = self._rested_at = time.monotonic()
         self._on_state = on_state
         self._queue_limit = queue_limit
         self._queue: deque[Pending] = deque()
@@ -138,6 +148,12 @@ class Writer:
         answers = pending.wait(ANSWER_TIMEOUT_S)
         return self._give_up(pending) if answers is None else answers
 
+    def follow_soon(self) -> None:
+        """Look soon for what others wrote."""
+        self._follow_within(0.0)
+        with self._wake:
+            self._wake.notify()
+
     def state(self) -> QueueState:
         """Return how long the queue is."""
         with self._wake:
@@ -158,16 +174,21 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            batch = self._take(PROBE_INTERVAL_S if self.up else RETRY_INTERVAL_S)
+            batch = self._take()
             if batch is None:
                 return
             try:
-                if batch and self.up:
-                    self._write(batch)
-                else:
+                if not self.up:
                     self._refuse(batch)
-                    self._probe(self.up)
-                    self._flip(True)
+                    self._ask(was_up=False)
+                elif batch:
+                    self._write(batch)
+                    self._probe_at = time.monotonic() + PROBE_INTERVAL_S
+                    self._follow_within(FOLLOW_SOON_S)
+                elif time.monotonic() >= self._probe_at:
+                    self._ask(was_up=True)
+                if self.up and time.monotonic() >= self._next_follow_at:
+                    self._look_around()
             except StoreUnavailable as error:
                 self._flip(False, error)
                 self._refuse(batch, UNKNOWN)
@@ -175,10 +196,32 @@ class Writer:
                 logger.exception("the writer failed on a batch of %d", len(batch))
                 self._refuse(batch, UNKNOWN)
 
-    def _take(self, timeout_s: float) -> list[Pending] | None:
+    def _ask(self, *, was_up: bool) -> None:
+        self._probe_at = time.monotonic() + (PROBE_INTERVAL_S if was_up else RETRY_INTERVAL_S)
+        self._probe(was_up)
+        self._flip(True)
+
+    @property
+    def _next_follow_at(self) -> float:
+        return max(self._follow_at, self._rested_at)
+
+    def _follow_within(self, seconds: float) -> None:
         with self._wake:
-            if not self._queue and not self._closing:
-                self._wake.wait(timeout_s)
+            self._follow_at = min(self._follow_at, self._rested_at + seconds)
+
+    def _look_around(self) -> None:
+        began = time.monotonic()
+        # Set before the look, so that a hint that comes meanwhile is not forgotten.
+        self._follow_at = began + FOLLOW_INTERVAL_S
+        self._follow()
+        ended = time.monotonic()
+        self._rested_at = ended + max(FOLLOW_REST_S, FOLLOW_REST_FACTOR * (ended - began))
+
+    def _take(self) -> list[Pending] | None:
+        with self._wake:
+            due_s = min(self._probe_at, self._next_follow_at if self.up else self._probe_at) - time.monotonic()
+            if not self._queue and not self._closing and due_s > 0:
+                self._wake.wait(due_s)
         # Let requests that have arrived meanwhile join this batch: fewer, larger transactions.
         time.sleep(0)
         with self._wake:
@@ -205,6 +248,7 @@ class Writer:
             return
         with self._wake:
             self.up = up
+            self._probe_at = self._follow_at = time.monotonic() + RETRY_INTERVAL_S
             waiting = [] if up else list(self._queue)
             if not up:
                 self._queue.clear()

@@ -48,6 +48,7 @@ class Alerts:
         tracker: MissionTracker,
         reach: Reach,
         show: Callable[[str, Mapping[str, Any]], None],
+        show_everywhere: Callable[[str, Mapping[str, Any]], None],
         patience: Patience | None = None,
         measure_every_s: float = MEASURE_EVERY_S,
     ) -> None:
@@ -55,6 +56,7 @@ class Alerts:
         self._tracker = tracker
         self._reach = reach
         self._show = show
+        self._show_everywhere = show_everywhere
         self._evaluator = Evaluator(store, lambda: tracker.now, measure_every_s)
         self._sending: Sending | None = None
         self._delivery = Delivery(store, self._senders, lambda: tracker.now, patience or Patience())
@@ -88,7 +90,7 @@ class Alerts:
         return self._sending
 
     def _show_in_browsers(self, notification: Notification) -> None:
-        self._show("alert", {"id": notification.id, "kind": notification.kind, "alert": notification.alert})
+        self._show_everywhere("alert", {"id": notification.id, "kind": notification.kind, "alert": notification.alert})
 
     # The thread.
 

@@ -41,6 +41,7 @@ SERVER_PACKAGES = (
     "pydantic",
     "python-dotenv",
     "python-json-logger",
+    "redis",
     "simple-websocket",
     "uuid-utils",
 )

@@ -8,6 +8,7 @@ silent answers no timeout of its own. libpq has no such deadline: it is kept by 
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,8 +46,25 @@ class Connection(psycopg2.extensions.connection):
     timeout_s = CONNECT_TIMEOUT_S
 
 
+def wait_with_poll(descriptor: int, writing: bool, timeout_s: float) -> bool:
+    """Wait as `WaitForSocket` has it, where threads are real ones."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
+
+
+_wait_for_socket: WaitForSocket = wait_with_poll
+
+
+def wait_readable(connection: Connection, timeout_s: float) -> bool:
+    """Wait until the server says something unasked, or for some seconds; whether it does."""
+    return _wait_for_socket(connection.fileno(), False, timeout_s)
+
+
 def install_wait_callback(wait_for_socket: WaitForSocket) -> None:
     """Make every psycopg2 connection of this process wait through ``wait_for_socket`` and give up in time."""
+    global _wait_for_socket
+    _wait_for_socket = wait_for_socket
 
     def wait(connection: psycopg2.extensions.connection) -> None:
         timeout_s = getattr(connection, "timeout_s", SLOW_STATEMENT_TIMEOUT_S)

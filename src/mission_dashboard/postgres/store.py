@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import date, datetime
@@ -30,6 +31,7 @@ from mission_dashboard.postgres.connections import (
     fetch,
     patience,
 )
+from mission_dashboard.postgres.hints import Hints
 from mission_dashboard.postgres.migrate import migrate
 from mission_dashboard.postgres.record_rows import kept_row, key_rows, line_of, node_of, record_page, span_of
 from mission_dashboard.postgres.retention import QUERIES as RETENTION_QUERIES
@@ -49,10 +51,10 @@ from mission_dashboard.postgres.rows import (
     touched_row,
 )
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
-from mission_dashboard.records import Place, RecordPage, parse_place
+from mission_dashboard.records import LogLine, Place, RecordPage, Span, parse_place
 from mission_dashboard.retention import State
 from mission_dashboard.spend import Spend, SpendKey
-from mission_dashboard.store import Batch, PoolState, Priceable, StoredKey, TableSize
+from mission_dashboard.store import Batch, News, PoolState, Priceable, Sight, StoredKey, TableSize
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ OTHER_WAS_FIRST = (
     # Two writers waited for each other, and this one was chosen to give way.
     psycopg2.errors.DeadlockDetected,
 )
+NO_SHARD = -1
+"""The shard of no process that writes events."""
 MAX_SEARCH_WORDS = 6
 SEARCH_TIMEOUT_S = 10.0
 """For what no index serves: a search with short words, an order by cost, over a million missions."""
@@ -111,7 +115,9 @@ class PostgresStore:
         self._sql = {**_read_queries(QUERIES), **_read_queries(RETENTION_QUERIES)}
         self._pool = Pool(dsn, POOL_SIZE)
         self._writer: Connection | None = None
+        self._writing_thread: int | None = None
         self._shard = 0
+        self._hints = Hints(dsn, lambda payload: self._fetch("tell_others", payload=payload))
         self.server_version = ""
         self.database = ""
 
@@ -130,6 +136,7 @@ class PostgresStore:
 
     def close(self) -> None:
         """Close every connection."""
+        self._hints.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -144,8 +151,8 @@ class PostgresStore:
 
     # Writing: only the tracker's writer calls these.
 
-    def write_batch(self, batch: Batch) -> int:
-        """Commit the batch and return its horizon: every transaction before it has ended.
+    def write_batch(self, batch: Batch) -> None:
+        """Commit the batch.
 
         Raises `StoreUnavailable` (whether it was committed is then unknown), `VersionConflict` when another
         process was first, `WriteRefused` when a row breaks a rule of the database.
@@ -153,7 +160,7 @@ class PostgresStore:
         connection = self._writing()
         with _lost_means_unavailable(self._drop_writer):
             try:
-                return int(fetch(connection, self._execute_write, self._parameters(batch))[0][0])
+                fetch(connection, self._execute_write, self._parameters(batch))
             except OTHER_WAS_FIRST as error:
                 raise VersionConflict(str(error)) from error
             except psycopg2.errors.ReadOnlySqlTransaction as error:
@@ -169,6 +176,28 @@ class PostgresStore:
         if read_only == "on":
             self._drop_writer()
             raise StoreUnavailable("The database is read-only. Try again later.")
+
+    def news(self, since: Sight, limit: int, watched: Collection[str] = (), *, own: bool = False) -> News:
+        """Return what was committed since a sight by others, and, with ``own``, by this process too.
+
+        Log lines and spans are those of the watched missions. Raises `StoreUnavailable`.
+        """
+        connection = self._writing()
+        seen = {"seen": since.snapshot, "shard": NO_SHARD if own else self._shard, "limit": limit}
+        with _lost_means_unavailable(self._drop_writer):
+            rows = fetch(connection, self._sql["news"], seen)
+            sight = Sight(*rows[0][-2:])
+            events = [event_of(row[:-2]) for row in rows if row[0] is not None]
+            ids = list({event.mission_id for event in events})
+            found = fetch(connection, self._sql["mission_rows"], {"ids": ids}) if ids else []
+            lines: Sequence[LogLine] = ()
+            spans: Sequence[Span] = ()
+            if watched and sight.snapshot != since.snapshot:
+                seen.update(ids=list(watched), now=sight.snapshot)
+                lines = [line_of(row) for row in fetch(connection, self._sql["new_lines"], seen)]
+                spans = [span_of(row) for row in fetch(connection, self._sql["new_spans"], seen)]
+        missions = {mission.id: mission for mission in map(mission_of, found)}
+        return News(sight, events, missions, lines, spans, len(events) < limit)
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
         moved = [(step.before, step.after) for step in batch.steps if step.before is not None]
@@ -187,6 +216,7 @@ class PostgresStore:
         return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
 
     def _writing(self) -> Connection:
+        self._writing_thread = threading.get_ident()
         if self._writer is None:
             with _lost_means_unavailable():
                 connection = connect(self.dsn, "mission-dashboard writer", WRITER_OPTIONS)
@@ -217,6 +247,11 @@ class PostgresStore:
     # Reading.
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
+        if threading.get_ident() == self._writing_thread:
+            # Whoever writes reads on the same connection: it must not wait for readers with slow searches.
+            connection = self._writing()
+            with _lost_means_unavailable(self._drop_writer):
+                return fetch(connection, self._sql[query], parameters)
         return self._pool.run(self._sql[query], parameters)
 
     def missions(self, ids: Sequence[str]) -> list[Mission]:
@@ -247,6 +282,22 @@ class PostgresStore:
     def forget_keys(self) -> None:
         """Delete idempotency keys older than a day."""
         self._fetch("forget_keys")
+
+    def sight(self) -> Sight:
+        """Return what can be seen now."""
+        return Sight(*self._fetch("sight")[0])
+
+    def count_others(self) -> int:
+        """Return how many other processes write to this database."""
+        return int(self._fetch("other_writers", shard=self._shard)[0][0])
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Call ``hear`` with what other processes tell, from now on; see `Hints`."""
+        self._hints.start(hear)
+
+    def tell_others(self, said: str = "") -> None:
+        """Tell the other processes something soon; nothing is that there is something to read."""
+        self._hints.tell(said)
 
     def horizon(self) -> int:
         """Return the transaction before which everything has ended and is visible."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from flask import Flask, Response, request
 from flask_limiter import Limiter
 from limits import RateLimitItem, parse
-from limits.strategies import RateLimiter
 from werkzeug.exceptions import TooManyRequests
 
 from mission_dashboard.access.callers import Kind
 from mission_dashboard.config import Settings
+from mission_dashboard.web.counters import REST_S, Tally, storage_for
 from mission_dashboard.web.gate import caller_of
 from mission_dashboard.web.requests_log import Environ
 
@@ -61,7 +61,8 @@ def make_limits(app: Flask, settings: Settings) -> Limits:
     if (api.address or api.known or report.address or report.known) is None:
         return Limits(_unlimited, _unlimited, _open_gate)
     app.after_request(_retry_after_only_upon_refusal)
-    limiter = Limiter(lambda: who_is(request.environ), app=app, headers_enabled=True, storage_uri="memory://")
+    storage = storage_for(settings.redis_url)
+    limiter = Limiter(lambda: who_is(request.environ), app=app, headers_enabled=True, storage_uri=storage)
 
     def tell_the_new_way(response: Response) -> Response:
         found = limiter.current_limit
@@ -70,9 +71,8 @@ def make_limits(app: Flask, settings: Settings) -> Limits:
         return response
 
     app.after_request(tell_the_new_way)
-    return Limits(
-        _decorator(limiter, api, "api"), _decorator(limiter, report, "report"), _gate(limiter.limiter, report)
-    )
+    tally = Tally(limiter.limiter, "report", REST_S if settings.redis_url else 0.0)
+    return Limits(_decorator(limiter, api, "api"), _decorator(limiter, report, "report"), _gate(tally, report))
 
 
 def who_is(environ: Environ) -> str:
@@ -92,7 +92,7 @@ def _open_gate(environ: Environ) -> Passage:
     return OPEN
 
 
-def _gate(strategy: RateLimiter, limits: _Pair) -> Gate:
+def _gate(tally: Tally, limits: _Pair) -> Gate:
     """Return a gate over Flask-Limiter's own counters, with the headers it would send."""
     by_address = parse(limits.address) if limits.address else None
     by_key = parse(limits.known) if limits.known else None
@@ -102,8 +102,7 @@ def _gate(strategy: RateLimiter, limits: _Pair) -> Gate:
         if item is None:
             return OPEN
         who = who_is(environ)
-        passed = strategy.hit(item, who, "report")
-        resets_at, remaining = strategy.get_window_stats(item, who, "report")
+        passed, resets_at, remaining = tally.hit(item, who)
         left = max(0, remaining)
         headers = {
             "X-RateLimit-Limit": str(item.amount),

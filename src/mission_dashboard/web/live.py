@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from flask import request
 from flask_socketio import SocketIO, emit
 
@@ -38,6 +39,7 @@ REST_AFTER_MANY_S = 0.025
 # And so many, that writes come by the thousand: nobody reads more than four pictures of a mission a second.
 FLOOD = 300
 MAX_CURSOR = 64
+MAX_SAID_BYTES = 7_500
 ASKING_INTERVAL_S = 0.1
 
 
@@ -98,6 +100,8 @@ class Live:
         """Begin to send what the tracker tells."""
         self._tracker.subscribe(self._on_changes)
         self._tracker.subscribe_state(self._on_state)
+        self._tracker.subscribe_refreshed(self._on_refreshed)
+        self._tracker.subscribe_others(self._on_other)
         self._rooms.start()
         threading.Thread(target=self._run, name="live-sender", daemon=True).start()
 
@@ -119,6 +123,15 @@ class Live:
             self._notices.append((event, {**payload, "timestamp": wire.now()}))
             self._wake.notify()
 
+    def tell_everywhere(self, event: str, payload: Mapping[str, Any]) -> None:
+        """Send something else to every viewer of every process, as far as those hear of it."""
+        self.tell(event, payload)
+        said = wire.dumps([event, payload])
+        if len(said) <= MAX_SAID_BYTES:
+            self._tracker.tell_others(said.decode())
+        else:
+            logger.warning("viewers of other processes are not told of this %s: it is too long", event)
+
     # From the tracker.
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
@@ -133,6 +146,18 @@ class Live:
             self._notices += [("service_state", self._service_state(up)) for up in states]
             self._metrics_due = True
             self._wake.notify()
+
+    def _on_refreshed(self, whole: bool) -> None:
+        with self._wake:
+            if whole:
+                picture = {**wire.snapshot(self._tracker.snapshot()), "reset": True}
+                self._notices.append(("data_update", picture))
+            self._metrics_due = True
+            self._wake.notify()
+
+    def _on_other(self, said: str) -> None:
+        event, payload = orjson.loads(said)
+        self.tell(event, payload)
 
     def _service_state(self, up: bool) -> dict[str, Any]:
         detail = "" if up else "The database is away: what you see is from memory, and nothing can be changed."

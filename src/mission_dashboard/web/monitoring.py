@@ -110,6 +110,7 @@ def _system(tracker: MissionTracker, counters: Counters, viewers: int) -> dict[s
             "version": tracker.server_version,
             "pool_size": pool.size,
             "pool_in_use": pool.in_use,
+            "other_processes": tracker.others,
         },
         "missions": tracker.needs(),
     }

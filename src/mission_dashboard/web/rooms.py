@@ -41,6 +41,7 @@ STEERING = frozenset(
     }
 )
 """After these the directive may be another."""
+ROOM_PREFIX = "mission:"
 MAX_WATCHED = 50
 """How many missions one viewer may have open."""
 MAX_ASKED_A_SECOND = 200
@@ -51,7 +52,7 @@ REST_S = 0.1
 
 def room_of(mission_id: str) -> str:
     """Return the name of the room of those who have this mission open."""
-    return f"mission:{mission_id}"
+    return f"{ROOM_PREFIX}{mission_id}"
 
 
 @dataclass(slots=True)
@@ -133,6 +134,7 @@ class Rooms:
     def start(self) -> None:
         """Begin to send."""
         self._tracker.subscribe_records(self._on_recorded)
+        self._tracker.watch_records(self._watched)
         self._tracker.subscribe(self._on_changes)
         threading.Thread(target=self._run, name="record-sender", daemon=True).start()
 
@@ -185,6 +187,11 @@ class Rooms:
         return str(request.sid)  # type: ignore[attr-defined]
 
     # From the tracker, to the viewers.
+
+    def _watched(self) -> Sequence[str]:
+        rooms = self._server.manager.rooms.get(NAMESPACE, {})
+        # The room of all has no name.
+        return [room.removeprefix(ROOM_PREFIX) for room in list(rooms) if room and room.startswith(ROOM_PREFIX)]
 
     def _on_recorded(self, committed: Sequence[Recorded]) -> None:
         rooms = self._server.manager.rooms.get(NAMESPACE, {})

@@ -112,8 +112,8 @@ rewritten AS (
     RETURNING 1
 ),
 recorded AS (
-    INSERT INTO mission_events (mission_id, version, type, at, changes, actor, address)
-    SELECT mission_id, version, type, at, changes, actor, address
+    INSERT INTO mission_events (mission_id, version, type, at, changes, actor, address, shard)
+    SELECT mission_id, version, type, at, changes, actor, address, :shard::smallint
     FROM json_to_recordset(:events::json) AS e (
         mission_id text, version bigint, type text, at timestamptz, changes jsonb, actor text, address text
     )
@@ -204,16 +204,18 @@ remembered AS (
     FROM json_to_recordset(:keys::json) AS k (key text, digest text, mission_id text, created_at timestamptz)
 ),
 logged AS (
-    INSERT INTO mission_logs (mission_id, id, at, level, message)
-    SELECT mission_id, id, at, level, message
+    INSERT INTO mission_logs (mission_id, id, at, level, message, shard)
+    SELECT mission_id, id, at, level, message, :shard::smallint
     FROM json_to_recordset(:lines::json) AS l (mission_id text, id uuid, at timestamptz, level text, message text)
     ON CONFLICT (mission_id, id) DO NOTHING
 ),
 spanned AS (
     INSERT INTO mission_spans (
-        mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+        mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes, shard
     )
-    SELECT mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes
+    SELECT
+        mission_id, id, parent_id, name, kind, started_at, ended_at, model, usage, cost, error, attributes,
+        :shard::smallint
     FROM json_to_recordset(:spans::json) AS s (
         mission_id text, id text, parent_id text, name text, kind text, started_at timestamptz, ended_at timestamptz,
         model text, usage jsonb, cost double precision, error text, attributes jsonb
@@ -231,7 +233,8 @@ spanned AS (
         error = excluded.error,
         attributes = excluded.attributes,
         committed_in = excluded.committed_in,
-        number = excluded.number
+        number = excluded.number,
+        shard = excluded.shard
 ),
 kept AS (
     INSERT INTO otlp_spans (
@@ -255,7 +258,6 @@ kept AS (
     WHERE otlp_spans.look_at IS NOT NULL
 )
 SELECT
-    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
     mission_dashboard_require_all(
         (SELECT count(*) FROM moved) + (SELECT count(*) FROM rewritten),
         json_array_length(:moved::json) + json_array_length(:rewritten::json)
@@ -267,6 +269,72 @@ SELECT shard
 FROM generate_series(0, 1023) AS shard
 WHERE pg_try_advisory_lock(1297700932, shard)
 LIMIT 1;
+
+-- name: other_writers
+-- How many other connections hold a counter shard of this database: those of other server processes.
+SELECT count(*)
+FROM pg_locks
+JOIN pg_database ON pg_database.oid = pg_locks.database
+WHERE locktype = 'advisory'
+    AND classid = 1297700932
+    AND objid <> :shard
+    AND datname = current_database();
+
+-- name: sight
+-- Which transactions a reader sees now, and before which all have ended.
+SELECT pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+
+-- name: news
+-- The changes that can be seen now and could not be seen in an earlier snapshot, but those of one shard, in the order
+-- of each mission's versions. The first row tells what is seen now, whether there are changes or not.
+WITH news AS (
+    SELECT mission_id, version, type, at, changes, actor, address, committed_in
+    FROM mission_events
+    WHERE committed_in >= pg_snapshot_xmax(:seen::pg_snapshot)
+        AND shard IS DISTINCT FROM :shard::smallint
+    UNION ALL
+    SELECT mission_id, version, type, at, changes, actor, address, committed_in
+    FROM mission_events
+    WHERE committed_in IN (SELECT pg_snapshot_xip(:seen::pg_snapshot))
+        AND shard IS DISTINCT FROM :shard::smallint
+    ORDER BY committed_in, mission_id, version
+    LIMIT :limit
+)
+SELECT
+    mission_id, version, type, at, changes, actor, address, pg_current_snapshot()::text,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+FROM (SELECT 1) AS always
+LEFT JOIN news ON true
+ORDER BY committed_in, mission_id, version;
+
+-- name: new_lines
+-- The log lines of some missions that can be seen in one snapshot and not in an earlier one, but those of one shard.
+SELECT mission_id, id::text, at, level, message
+FROM mission_logs
+WHERE mission_id = ANY(:ids)
+    AND committed_in >= pg_snapshot_xmin(:seen::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(committed_in, :seen::pg_snapshot)
+    AND pg_visible_in_snapshot(committed_in, :now::pg_snapshot)
+    AND shard IS DISTINCT FROM :shard::smallint
+ORDER BY committed_in, number
+LIMIT :limit;
+
+-- name: new_spans
+-- The same for spans.
+SELECT
+    mission_id, id, name, kind, started_at, parent_id, ended_at, model, usage, cost, error, attributes
+FROM mission_spans
+WHERE mission_id = ANY(:ids)
+    AND committed_in >= pg_snapshot_xmin(:seen::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(committed_in, :seen::pg_snapshot)
+    AND pg_visible_in_snapshot(committed_in, :now::pg_snapshot)
+    AND shard IS DISTINCT FROM :shard::smallint
+ORDER BY committed_in, number
+LIMIT :limit;
+
+-- name: tell_others
+-- Tell the other server processes that there is something to read.
+SELECT pg_notify('mission_dashboard', :payload);
 
 -- name: mission_rows
 -- The missions with these ids, as far as they exist.

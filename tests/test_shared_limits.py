@@ -1,0 +1,116 @@
+"""Several processes count calls together in Redis; without it each counts for itself, and it heals."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from clients import wait_for
+from dashboards import ROOT, Dashboard
+from mission_dashboard.web.counters import Tally
+from redis_servers import RedisServer
+
+LIMIT = 10
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    server = RedisServer().start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def pair(module_dsn: str, redis: RedisServer, tmp_path: Path) -> Iterator[list[Dashboard]]:
+    """Two dashboards on one database and one Redis."""
+    running = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        running.append(
+            Dashboard(
+                folder,
+                POSTGRES_DSN=module_dsn,
+                MISSION_DASHBOARD_REDIS_URL=redis.url,
+                MISSION_DASHBOARD_RATE_LIMIT=f"{LIMIT} per hour",
+                MISSION_DASHBOARD_REPORT_LIMIT=f"{LIMIT} per hour",
+            ).start()
+        )
+    yield running
+    for dashboard in running:
+        dashboard.stop()
+
+
+def call(dashboard: Dashboard, path: str) -> requests.Response:
+    """Make a call that counts; one of a report where the path is a report's."""
+    method = "POST" if path.endswith("heartbeat") else "GET"
+    return requests.request(method, dashboard.url + path, json={} if method == "POST" else None, timeout=10)
+
+
+@pytest.mark.parametrize("path", ["/api/metrics", "/api/missions/none/heartbeat"])
+def test_calls_through_two_processes_count_together(pair: list[Dashboard], path: str) -> None:
+    answers = [call(pair[number % 2], path) for number in range(LIMIT + 2)]
+    assert [answer.status_code == 429 for answer in answers] == [False] * LIMIT + [True] * 2
+
+
+@pytest.mark.parametrize("path", ["/api/metrics", "/api/missions/none/heartbeat"])
+def test_without_redis_nobody_is_refused_or_kept_waiting_and_it_is_used_again_once_it_is_back(
+    pair: list[Dashboard], redis: RedisServer, path: str
+) -> None:
+    for number in range(LIMIT):
+        assert call(pair[number % 2], path).status_code != 429
+    assert call(pair[0], path).status_code == 429
+    redis.kill()
+    began = time.monotonic()
+    answers = [call(dashboard, path) for dashboard in pair for _ in range(LIMIT)]
+    assert time.monotonic() - began < 3
+    assert {answer.status_code for answer in answers} <= {200, 404}
+    assert call(pair[0], path).status_code == 429  # it counted for itself, and still limits
+    redis.start()
+    for dashboard in pair:
+        wait_for(lambda its=dashboard: call(its, path).status_code != 429)
+    answers = [call(dashboard, path) for dashboard in (*pair, *pair)]
+    left = [int(answer.headers["RateLimit"].split("r=")[1].split(";")[0]) for answer in answers]
+    assert left == [left[0] - number for number in range(4)]
+
+
+class CountingStorage(MemoryStorage):
+    """Counts how often it is asked to count."""
+
+    asked = 0
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        self.asked += 1
+        return super().incr(key, expiry, amount)
+
+
+def test_a_flood_of_reports_asks_the_storage_seldom_until_the_limit_is_near_and_is_then_counted_exactly() -> None:
+    storage = CountingStorage()
+    tally = Tally(FixedWindowRateLimiter(storage), "report", rest_s=3600.0)
+    item = parse("1000 per hour")
+
+    answers = [tally.hit(item, "key") for _ in range(1010)]
+
+    assert [passed for passed, _, _ in answers] == [True] * 1000 + [False] * 10
+    assert [left for _, _, left in answers[:1000]] == list(range(999, -1, -1))
+    assert storage.asked < 40
+    assert tally.hit(item, "another key")[0]
+
+
+@pytest.mark.parametrize(("url", "is_loaded"), [("", False), ("redis://127.0.0.1:1/0", True)])
+def test_redis_takes_memory_only_where_it_is_used(url: str, is_loaded: bool) -> None:
+    code = "import sys; from mission_dashboard.web import counters; counters.spare_redis(sys.argv[1]); import socketio"
+    tell = "print('redis.asyncio' in sys.modules)"
+    command, env = [sys.executable, "-c", f"{code}; {tell}", url], {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(is_loaded)
