@@ -90,7 +90,7 @@ class PostgresAlertStore:
             self._connection = None
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
-        return self._pool.run(self._sql[query], parameters)
+        return self._pool.run(self._sql[query], parameters, name=query)
 
     @contextmanager
     def evaluating(self) -> Iterator[Evaluating | None]:
