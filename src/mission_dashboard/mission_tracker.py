@@ -56,6 +56,7 @@ from mission_dashboard.reports import (
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import News, Priceable, Sight, Store
+from mission_dashboard.tracing.spans import Value, together
 from mission_dashboard.tree import Tree
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
@@ -551,7 +552,8 @@ class MissionTracker:
             try:
                 began = time.monotonic()
                 if not stage.is_empty:
-                    self._store.write_batch(stage.batch())
+                    with together([pending.place for pending in pendings], "commit", **_size_of(stage)):
+                        self._store.write_batch(stage.batch())
                 took_s = time.monotonic() - began
             except VersionConflict:
                 logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
@@ -579,7 +581,7 @@ class MissionTracker:
         for pending in pendings:
             alone = [Pending([command], answer_at_commit=True) for command in pending.commands]
             for one in alone:
-                one.actor = pending.actor
+                one.actor, one.place = pending.actor, pending.place
             for one in alone:
                 self._write([one])
             self._answer_in_turn(pending, [answer for one in alone for answer in one.wait(0) or [refusal]])
@@ -841,6 +843,10 @@ def _watch_nothing(stage: Stage, took_s: float) -> None:
 
 def _is_later(at: datetime | None, than: datetime | None) -> bool:
     return at is not None and (than is None or at > than)
+
+
+def _size_of(stage: Stage) -> dict[str, Value]:
+    return {"db.system.name": "postgresql", "mission_dashboard.events": len(stage.events)}
 
 
 def _try_all(pending: Pending, stage: Stage) -> Sequence[Answer]:

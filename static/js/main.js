@@ -8,6 +8,7 @@ import { followAlerts } from './alerts.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
 import { attendRecords, followRecords } from './records.js';
+import { readSession } from './session.js';
 import { setTheme, theme } from './settings.js';
 import { advanceMinutes, goTo, takeChanges, takeMetrics, takeSnapshot } from './state.js';
 import { change, correctClock, gather, route, serverNow, startClock, state } from './store.js';
@@ -63,6 +64,8 @@ setTheme(theme.value);
 effect(() => attend(route.value.mission));
 followRecords(/** @type {any} */ (socket));
 followAlerts(/** @type {any} */ (socket), openMission);
+// What one may do can change while one was away.
+socket.on('connect', readSession);
 effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {
