@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +27,8 @@ from conftest import FrozenClock, run_sql
 from dashboards import ROOT, Dashboard, free_port
 from mission_dashboard.access.audit import LINES_PER_MINUTE, Audit
 from mission_dashboard.access.callers import NOBODY, Kind
-from mission_dashboard.access.scopes import SCOPES, Scope, granted, needed
+from mission_dashboard.access.networks import place_of
+from mission_dashboard.access.scopes import SCOPES, Role, Scope, granted, needed
 from mission_dashboard.access.service import Access
 from mission_dashboard.access.store import Wanted
 from mission_dashboard.errors import LoginRefused
@@ -58,6 +61,17 @@ def ask(dashboard: Dashboard, method: str, path: str, key: str | None = None, **
     """Call from another machine, with a key or without."""
     headers = {**ELSEWHERE, **({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
     return requests.request(method, dashboard.url + path, headers=headers, timeout=10, allow_redirects=False, **more)
+
+
+def plain(port: int, said: str, for_s: float = 5.0) -> str:
+    """Send exactly this and return what comes until the server ends the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=for_s) as connection:
+        connection.sendall(said.encode("latin-1"))
+        answer = b""
+        with contextlib.suppress(TimeoutError):
+            while part := connection.recv(65_536):
+                answer += part
+    return answer.decode("latin-1")
 
 
 def make_key(dashboard: Dashboard, admin_key: str, *scopes: str, **more: Any) -> tuple[str, str]:
@@ -93,6 +107,34 @@ def test_what_somebody_passed_on_is_not_this_machine(dashboard: Dashboard, heade
     said = {header: "localhost" if header == "X-Forwarded-Host" else "127.0.0.1"}
 
     assert requests.get(f"{dashboard.url}/api/missions", headers=said, timeout=10).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example@x.localhost", "evil.example/.localhost", "[::1%25eth0]", "", "localhost:"]
+)
+def test_a_host_that_is_no_name_is_not_this_machine(dashboard: Dashboard, host: str) -> None:
+    answer = plain(dashboard.port, f"GET /api/session HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+
+    assert '"kind":"nobody"' in answer
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-Proto: https", "CF-Connecting-IP: 203.0.113.9", "X-Client-IP: 10.0.0.1"]
+)
+def test_no_sign_of_a_proxy_is_overlooked(data_dir: Path, header: str) -> None:
+    running = Dashboard(data_dir).start()
+    try:
+        request = f"GET /api/session HTTP/1.1\r\nHost: localhost\r\n{header}\r\nConnection: close\r\n\r\n"
+        assert '"kind":"nobody"' in plain(running.port, request)
+    finally:
+        running.stop()
+
+
+def test_a_proxy_that_says_nothing_is_known_by_its_old_http(dashboard: Dashboard) -> None:
+    nginx_by_default = f"GET /api/session HTTP/1.0\r\nHost: 127.0.0.1:{dashboard.port}\r\nConnection: close\r\n\r\n"
+
+    assert '"kind":"nobody"' in plain(dashboard.port, nginx_by_default)
+    assert '"kind":"local"' in plain(dashboard.port, nginx_by_default.replace("HTTP/1.0", "HTTP/1.1"))
 
 
 def test_strangers_get_nothing_but_the_login_and_health(dashboard: Dashboard) -> None:
@@ -232,6 +274,18 @@ def test_guessing_keys_is_stopped_and_told_in_one_line(dashboard: Dashboard, adm
 # Limits.
 
 
+def test_an_ipv6_network_counts_as_one_address(dashboard: Dashboard) -> None:
+    def tries(network: str, count: int) -> list[int]:
+        said = [{"X-Forwarded-For": f"{network}::{number:x}"} for number in range(1, count + 1)]
+        return [ask(dashboard, "GET", "/api/keys", "mdk_guess", headers=one).status_code for one in said]
+
+    assert tries("2001:db8:1:1", FAILURES_PER_MINUTE + 1) == [401] * FAILURES_PER_MINUTE + [429]
+    assert tries("2001:db8:1:2", 1) == [401]
+    assert place_of("::ffff:192.0.2.1") == place_of("192.0.2.1") == "192.0.2.1"
+    assert place_of("fe80::1%eth0") == "fe80::/64"
+    assert place_of("-") == "-"
+
+
 def test_each_key_has_limits_of_its_own_and_is_told_what_is_left(data_dir: Path) -> None:
     running = Dashboard(
         data_dir,
@@ -330,6 +384,25 @@ def test_nobody_logs_in_with_a_wrong_key_or_one_that_only_reports(dashboard: Das
         answer = ask(dashboard, "POST", "/login", data={"key": wrong}, headers={"Origin": dashboard.url})
         assert answer.status_code == 401
         assert "Set-Cookie" not in answer.headers
+
+
+def test_a_cookie_that_a_page_of_the_same_domain_may_set_is_no_session_over_https(
+    dashboard: Dashboard, admin_key: str
+) -> None:
+    _, key = make_key(dashboard, admin_key, "read")
+    secret = log_in(dashboard, key).cookies["mission_dashboard_session"]
+    plain_name, own_name = f"mission_dashboard_session={secret}", f"__Host-mission_dashboard_session={secret}"
+    over_https = {"X-Forwarded-Proto": "https"}
+
+    def kind(cookie: str, **headers: str) -> str:
+        answer = ask(dashboard, "GET", "/api/session", headers={"Cookie": cookie, **headers})
+        return str(answer.json()["session"]["kind"])
+
+    assert kind(plain_name, **over_https) == "nobody"
+    assert kind(own_name, **over_https) == "person"
+    assert kind(own_name) == "nobody"
+    assert kind(plain_name) == "person"
+    assert kind(f'theirs={{"a":1}}; {plain_name}') == "person", "a cookie of another program of this machine"
 
 
 def test_a_page_of_another_origin_cannot_use_the_cookie(dashboard: Dashboard, admin_key: str) -> None:
@@ -449,6 +522,21 @@ def test_only_the_proxies_of_the_settings_are_believed(data_dir: Path) -> None:
         assert refused()[0]["address"] == "127.0.0.1"
     finally:
         running.stop()
+
+
+def test_a_name_put_before_that_of_the_proxy_is_not_believed(dashboard: Dashboard, admin_key: str) -> None:
+    def leads_home(host: str, proto: str, **more: str) -> bool:
+        said = {"X-Forwarded-For": "198.51.100.70", "X-Forwarded-Host": host, "X-Forwarded-Proto": proto, **more}
+        said["Origin"] = "https://ops.example"
+        answer = ask(dashboard, "POST", "/login", data={"key": admin_key}, headers=said)
+        return answer.status_code == 303 and "Secure" in answer.headers["Set-Cookie"]
+
+    assert leads_home("ops.example", "https")
+    assert leads_home("evil.example, ops.example", "http, https")
+    assert not leads_home("ops.example, evil.example", "https")
+    two_proxies = {"X-Forwarded-For": "198.51.100.70, 127.0.0.1"}
+    assert leads_home("ops.example, inner", "https, http", **two_proxies)
+    assert leads_home("evil.example, ops.example, inner", "http, https, http", **two_proxies)
 
 
 def test_an_address_put_before_those_of_the_proxies_is_not_believed(dashboard: Dashboard, admin_key: str) -> None:
@@ -653,6 +741,34 @@ def test_a_session_ends_with_the_key_it_was_opened_with_in_every_process(dsn: st
         store.close()
 
 
+def test_sessions_end_with_the_settings_that_let_them_in(dsn: str) -> None:
+    clock = FrozenClock()
+    clock.now = clock.now.replace(year=2099)
+    store = PostgresAccessStore(dsn)
+
+    def started(admin_key: str, people: str) -> Access:
+        access = Access(store, admin_key, timedelta(hours=12), clock, people)
+        access.open()
+        return access
+
+    before = started("a-key-that-leaked-some-time-ago-0", "admin=groups:ops")
+    _, by_key = before.log_in("a-key-that-leaked-some-time-ago-0", "-")
+    _, by_provider = before.log_in_person("oidc:ann", "ann", Role.ADMIN, "-")
+    again = started("a-key-that-leaked-some-time-ago-0", "admin=groups:ops")
+    assert again.by_secret(by_key, "-")
+    assert again.by_secret(by_provider, "-")
+
+    other_key = started("another-key-that-nobody-knows-yet", "admin=groups:ops")
+    other_roles = started("a-key-that-leaked-some-time-ago-0", "viewer=groups:ops")
+
+    assert other_key.by_secret(by_key, "-") is None
+    assert [session.subject for session in other_key.sessions()] == ["oidc:ann"]
+    assert other_roles.by_secret(by_provider, "-") is None
+    for access in (before, again, other_key, other_roles):
+        access.close()
+    store.close()
+
+
 def test_a_session_is_over_after_its_hours(dsn: str) -> None:
     clock = FrozenClock()
     clock.now = clock.now.replace(year=2099)
@@ -797,3 +913,44 @@ def test_the_command_makes_lists_and_revokes_keys(dashboard: Dashboard) -> None:
 
     assert ask(dashboard, "GET", "/api/missions", secret).status_code == 401
     assert "revoked" in next(line for line in run("list").splitlines() if "from the shell" in line)
+
+
+# Where requests end.
+
+
+@pytest.fixture(scope="module", params=["eventlet", "threading"])
+def framed(request: pytest.FixtureRequest) -> Iterator[Dashboard]:
+    folder = Path(f"/tmp/mdframed{os.getpid()}{request.param}")
+    folder.mkdir(mode=0o711)
+    running = Dashboard(folder, MISSION_DASHBOARD_ASYNC_MODE=request.param).start()
+    yield running
+    running.stop()
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Content-Length: 0\r\nContent-Length: 60",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+        "Content-Length: +0",
+        "Content-Length: 0_0",
+        "Content-Length: 0, 60",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: \x0bchunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding : chunked",
+        "X-Folded: one\r\n Content-Length: 60",
+        "Host: elsewhere",
+    ],
+)
+def test_a_request_whose_end_is_doubtful_is_refused_and_nothing_after_it_is_served(
+    framed: Dashboard, headers: str
+) -> None:
+    hidden = "GET /api/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = plain(framed.port, f"POST /api/missions HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{hidden}")
+
+    assert answer.startswith(("HTTP/1.1 400", "HTTP/1.0 400"))
+    assert answer.count("HTTP/1.") == 1
+    assert "session" not in answer

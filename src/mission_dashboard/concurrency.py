@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from mission_dashboard.config import prefer_system_dns
+from mission_dashboard.web.framing import PlainFraming
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -115,9 +116,13 @@ class Server:
     def _run_eventlet(self) -> None:
         import eventlet.wsgi
 
+        class Protocol(PlainFraming, eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
+            """Refuses what is not plain."""
+
         eventlet.wsgi.server(
             self._listener,
             self._app,
+            protocol=Protocol,
             log_output=False,
             max_size=MAX_CONNECTIONS,
             socket_timeout=IDLE_TIMEOUT_S,
@@ -135,7 +140,7 @@ class Server:
     def _run_threads(self) -> None:
         from werkzeug.serving import WSGIRequestHandler, make_server
 
-        class Handler(WSGIRequestHandler):
+        class Handler(PlainFraming, WSGIRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def log_request(self, code: object = "-", size: object = "-") -> None:

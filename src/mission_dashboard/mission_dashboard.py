@@ -5,6 +5,7 @@ Also runs as a script: ``python3 src/mission_dashboard/mission_dashboard.py``.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -273,14 +274,16 @@ def _run(settings: Settings) -> int:
     server = concurrency.Server(application.app, socketio, listener)  # type: ignore[arg-type]
     serving = threading.Thread(target=server.run, name="web-server", daemon=True)
     serving.start()
-    _say_hello(settings, application)
+    with contextlib.suppress(OSError):
+        _say_hello(settings, application)
     _settle_memory()
     while not stopping and serving.is_alive():
         time.sleep(SHUTDOWN_POLL_S)
     server.stop()
     time.sleep(DRAIN_S)
     application.close()
-    print("Stopped.", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # what it is printed to may be full, or gone
+        print("Stopped.", file=sys.stderr, flush=True)
     return 0 if stopping else 1
 
 

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from uuid_utils import uuid7
 
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
+from mission_dashboard.clock import JUMPS, utc_now
 from mission_dashboard.commands import Advance, Command, Create, Errand, Outcome, Retry, Stage
 from mission_dashboard.control import DayBudget, Rules, is_expired
 from mission_dashboard.costs import Prices
@@ -81,11 +82,6 @@ DURATIONS_OF_LAST = timedelta(hours=1)
 Clock = Callable[[], datetime]
 
 
-def utc_now() -> datetime:
-    """Return the time of day, aware, in UTC."""
-    return datetime.now(timezone.utc)
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a viewer needs to begin, or to catch up.
@@ -118,6 +114,7 @@ class MissionTracker:
         self._rules = rules or Rules()
         self._day_budgets: Sequence[DayBudget] = ()
         self._listening_since = clock()
+        self._listening_from = time.monotonic()
         self._clock = clock
         self._new_id = new_id or (lambda: str(uuid7()))
         self._memory = threading.RLock()
@@ -433,7 +430,7 @@ class MissionTracker:
         asked = mission.question
         if asked is not None and asked.id == question_id:
             if asked.is_open and is_expired(asked, self._clock()):
-                mission = self.execute(LookAfter(mission_id, self._listening_since)).mission
+                mission = self.execute(LookAfter(mission_id, self._heard_since())).mission
                 asked = mission.question or asked
             return asked
         self._require_up()
@@ -754,6 +751,7 @@ class MissionTracker:
         self._day_budgets = self._store.day_budgets()
         # Nobody was there to hear signs of life until now.
         self._listening_since = self._clock()
+        self._listening_from = time.monotonic()
         with self._memory:
             self._totals = totals
             self._totals_are_behind = False
@@ -801,9 +799,14 @@ class MissionTracker:
         for mission in self._store.overdue(self._clock(), self._rules):
             self._hear_of_life(mission)
             try:
-                self.execute(LookAfter(mission.id, listening_since=self._listening_since))
+                self.execute(LookAfter(mission.id, self._heard_since()))
             except MissionNotFound:
                 continue  # deleted by hand since
+
+    def _heard_since(self) -> datetime:
+        """Since when signs of life were heard, by a clock that was not set meanwhile."""
+        jump = JUMPS.last
+        return jump.at if jump is not None and jump.noticed > self._listening_from else self._listening_since
 
     def forget_removed(self) -> None:
         """Forget what retention removed, here or in another process; its place in all sums remains."""

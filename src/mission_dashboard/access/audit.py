@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mission_dashboard.access.callers import Caller
+from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.store import AccessStore, Entry, Wanted
 from mission_dashboard.errors import Unavailable
 
@@ -61,7 +62,7 @@ class Audit:
         entry = self._entry(caller, address, request_id, action, status)
         with self._lock:
             key: _Key = (caller.id, address, entry.action, str(status))
-            if key in self._gathered or self._may_have_a_line((caller.id, address)):
+            if key in self._gathered or self._may_have_a_line((caller.id, place_of(address))):
                 _count(self._gathered, key, entry)
             else:
                 _count(self._minutes, (caller.id, address, "refused"), _first(entry, "refused"))

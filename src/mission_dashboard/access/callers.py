@@ -67,6 +67,7 @@ class Session:
     role: Role | None
     """None: as the key with which the person logged in allows."""
     key_id: str | None
+    """What it ends with: the key, or the settings that gave the role."""
     created_at: datetime
     expires_at: datetime
     address: str

@@ -30,7 +30,7 @@ USE_INTERVAL_S = 5.0
 FORGET_INTERVAL_S = 3600.0
 MAX_USES = 10_000
 SETTINGS_KEY = "settings"
-"""The id of the key that the settings name; it is in no table and cannot be revoked here."""
+"""How the id of the key begins that the settings name; it is in no table and cannot be revoked here."""
 
 Clock = Callable[[], datetime]
 
@@ -38,12 +38,18 @@ Clock = Callable[[], datetime]
 class Access:
     """All who may call.
 
-    ``admin_key`` is the key that the settings name, if they do. Sessions last ``session_for``.
+    ``admin_key`` is the key that the settings name, if they do. Sessions last ``session_for``, but no longer than what
+    they were opened by: a key, or the settings that give people their roles, of which ``people`` is the text.
     """
 
-    def __init__(self, store: AccessStore, admin_key: str | None, session_for: timedelta, clock: Clock) -> None:
+    def __init__(
+        self, store: AccessStore, admin_key: str | None, session_for: timedelta, clock: Clock, people: str = ""
+    ) -> None:
         self._store = store
         self._admin = digest_of(admin_key) if admin_key else None
+        # Another key in the settings is another id: sessions that were opened with the one before end.
+        self._settings_key_id = f"{SETTINGS_KEY}-{self._admin.hex()[:12]}" if self._admin else SETTINGS_KEY
+        self._roles_id = f"roles-{digest_of(people).hex()[:12]}"
         self._session_for = session_for
         self._clock = clock
         self._lock = threading.Lock()
@@ -139,7 +145,7 @@ class Access:
 
     def log_in_person(self, subject: str, name: str, role: Role, address: str) -> tuple[Session, str]:
         """Open a session for a person whom an identity provider knows."""
-        return self._open_session(subject, name, role, None, address, None)
+        return self._open_session(subject, name, role, self._roles_id, address, None)
 
     def _open_session(
         self, subject: str, name: str, role: Role | None, key_id: str | None, address: str, until: datetime | None
@@ -187,18 +193,22 @@ class Access:
             if version == self._version:
                 return
             self._keys = dict(self._store.live_keys())
-            self._sessions = dict(self._store.live_sessions())
+            sessions = dict(self._store.live_sessions())
             callers = {digest: _caller_of(key) for digest, key in self._keys.items()}
             by_key = {key.id: key for key in self._keys.values()}
             if self._admin is not None:
-                by_key[SETTINGS_KEY] = _settings_key(self._clock())
-                callers[self._admin] = _caller_of(by_key[SETTINGS_KEY])
+                key = by_key[self._settings_key_id] = _settings_key(self._settings_key_id, self._clock())
+                callers[self._admin] = _caller_of(key)
+            self._sessions = {digest: one for digest, one in sessions.items() if self._may_stay(one, by_key)}
             for digest, session in self._sessions.items():
-                if (person := _person_of(session, by_key)) is not None:
-                    callers[digest] = person
+                callers[digest] = _person_of(session, by_key)
             self._callers = callers
             self._live = frozenset(caller.id for caller in callers.values())
             self._version = version
+
+    def _may_stay(self, session: Session, by_key: Mapping[str, Key]) -> bool:
+        """Whether what a session was opened by still holds."""
+        return session.key_id == self._roles_id if session.role is not None else session.key_id in by_key
 
     def _run(self) -> None:
         waited_s = 0.0
@@ -218,7 +228,7 @@ class Access:
     def _keep_uses(self) -> None:
         uses, self._uses = self._uses, {}
         kept = {caller_id.removeprefix("key:"): use for caller_id, use in uses.items()}
-        kept.pop(SETTINGS_KEY, None)
+        kept.pop(self._settings_key_id, None)
         if kept:
             self._store.note_use(kept)
 
@@ -227,19 +237,13 @@ def _caller_of(key: Key) -> Caller:
     return Caller(f"key:{key.id}", key.name, Kind.KEY, granted(key.scopes), key.expires_at)
 
 
-def _person_of(session: Session, by_key: Mapping[str, Key]) -> Caller | None:
-    """Return the person of a session; None once the key with which it was opened is gone."""
-    if session.role is not None:
-        scopes = of_role(session.role)
-    elif (key := by_key.get(session.key_id or "")) is not None:
-        scopes = granted(key.scopes)
-    else:
-        return None
+def _person_of(session: Session, by_key: Mapping[str, Key]) -> Caller:
+    scopes = of_role(session.role) if session.role is not None else granted(by_key[str(session.key_id)].scopes)
     return Caller(f"session:{session.id}", session.name, Kind.PERSON, scopes, session.expires_at)
 
 
-def _settings_key(now: datetime) -> Key:
-    return Key(SETTINGS_KEY, "admin key of the settings", "", (Scope.ADMIN,), now, "the settings")
+def _settings_key(key_id: str, now: datetime) -> Key:
+    return Key(key_id, "admin key of the settings", "", (Scope.ADMIN,), now, "the settings")
 
 
 def _with_use(key: Key, use: tuple[datetime, str] | None) -> Key:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
@@ -20,10 +19,12 @@ from urllib.parse import quote
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from werkzeug.http import parse_cookie
 from werkzeug.wrappers import Response
 
 from mission_dashboard.access.audit import Audit
 from mission_dashboard.access.callers import LOCAL, NOBODY, Caller, Kind
+from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.scopes import PUBLIC, Scope, needed
 from mission_dashboard.access.service import Access
 from mission_dashboard.acting import Actor, acting
@@ -47,7 +48,7 @@ MAX_SECRET = 200
 FAILURES_PER_MINUTE = 10
 """So many wrong keys an address may show before it has to wait."""
 _NAMED = (Kind.KEY, Kind.PERSON)
-_HOST = re.compile(r"(?P<name>[^:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 _PLAIN_REPORTS = frozenset({Scope.REPORT})
 
 
@@ -118,13 +119,22 @@ class Gate:
         secret = _secret_in(environ)
         if secret is not None:
             return self._access.by_secret(secret, address) or NOBODY, False
-        if (cookie := _cookie_in(environ)) is not None:
+        if (cookie := self._cookie_in(environ)) is not None:
             caller = self._access.by_secret(cookie, address)
             if caller is not None and caller.kind is Kind.PERSON:
                 return caller, True
         if self._trusts_loopback and _is_local(environ):
             return LOCAL, False
         return NOBODY, False
+
+    def _cookie_in(self, environ: Environ) -> str | None:
+        """Return the session's secret. Where it is for HTTPS, a cookie that any page of the domain can set is none."""
+        header = environ.get("HTTP_COOKIE")
+        if not header or COOKIE not in header:
+            return None
+        is_secure = not self._trusts_loopback or environ.get("wsgi.url_scheme") == "https"
+        found = parse_cookie(header).get(SECURE_COOKIE if is_secure else COOKIE)
+        return found[:MAX_SECRET] if found else None
 
     # Who may not.
 
@@ -154,14 +164,14 @@ class Gate:
 
     def may_log_in(self, environ: Environ) -> bool:
         """Whether this address may show another key."""
-        return bool(self._failures.test(self._allowance, environ.get("REMOTE_ADDR") or "-"))
+        return bool(self._failures.test(self._allowance, _place(environ)))
 
     def count_failure(self, environ: Environ) -> None:
         """Count a wrong key shown by this address."""
-        self._failures.hit(self._allowance, environ.get("REMOTE_ADDR") or "-")
+        self._failures.hit(self._allowance, _place(environ))
 
     def _may_try_again(self, environ: Environ) -> bool:
-        return bool(self._failures.hit(self._allowance, environ.get("REMOTE_ADDR") or "-"))
+        return bool(self._failures.hit(self._allowance, _place(environ)))
 
     @staticmethod
     def too_many() -> Response:
@@ -253,16 +263,8 @@ def _secret_in(environ: Environ) -> str | None:
     return shown.strip()[:MAX_SECRET] if shown else None
 
 
-def _cookie_in(environ: Environ) -> str | None:
-    header = environ.get("HTTP_COOKIE")
-    if not header or COOKIE not in header:
-        return None
-    try:
-        cookies = SimpleCookie(header)
-    except CookieError:
-        return None
-    found = cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)
-    return found.value[:MAX_SECRET] if found else None
+def _place(environ: Environ) -> str:
+    return place_of(environ.get("REMOTE_ADDR") or "-")
 
 
 def _tells_its_origin(environ: Environ) -> bool:

@@ -32,7 +32,8 @@ class Guard:
     def __init__(self, settings: Settings, dsn: str) -> None:
         self._settings = settings
         self._store = PostgresAccessStore(dsn)
-        self.access = Access(self._store, settings.admin_key or None, settings.session_hours, wire.now)
+        people = repr((settings.oidc_issuer, settings.oidc_client_id, settings.oidc_roles))
+        self.access = Access(self._store, settings.admin_key or None, settings.session_hours, wire.now, people)
         self.audit = Audit(self._store, wire.now)
         self._gate: Gate | None = None
         self._sockets: SocketAccess | None = None

@@ -15,6 +15,7 @@ from limits import RateLimitItem, parse
 from werkzeug.exceptions import TooManyRequests
 
 from mission_dashboard.access.callers import Kind
+from mission_dashboard.access.networks import place_of
 from mission_dashboard.config import Settings
 from mission_dashboard.web.counters import REST_S, Tally, storage_for
 from mission_dashboard.web.gate import caller_of
@@ -77,7 +78,7 @@ def make_limits(app: Flask, settings: Settings) -> Limits:
 
 def who_is(environ: Environ) -> str:
     """Return whose bucket a call counts in: its key's or session's, else its address's."""
-    return caller_of(environ).id if _is_known(environ) else environ.get("REMOTE_ADDR") or "127.0.0.1"
+    return caller_of(environ).id if _is_known(environ) else place_of(environ.get("REMOTE_ADDR") or "127.0.0.1")
 
 
 def _is_known(environ: Environ) -> bool:
