@@ -184,6 +184,21 @@ def test_a_key_does_what_its_scope_says_and_nothing_else(dashboard: Dashboard, a
     assert ask(dashboard, "GET", f"/api/missions/{mission}", key).status_code == 200
 
 
+def test_where_webhooks_go_is_shown_to_admins_alone_for_the_path_may_be_a_token(
+    dashboard: Dashboard, admin_key: str
+) -> None:
+    hook = {"url": "https://hooks.example.com/services/token", "secret": "whsec_" + "QUFB" * 8}
+    said = {"name": "Hook", "kind": "webhook", "webhook": hook}
+    assert ask(dashboard, "POST", "/api/alerts/channels", admin_key, json=said).status_code == 201
+    _, operator = make_key(dashboard, admin_key, "operate")
+
+    seen = ask(dashboard, "GET", "/api/alerts/channels", operator)
+
+    assert "token" not in seen.text
+    assert seen.json()["channels"][0]["goes_to"] == "hooks.example.com"
+    assert "services/token" in ask(dashboard, "GET", "/api/alerts/channels", admin_key).text
+
+
 def test_a_batch_is_no_way_around_the_scope(dashboard: Dashboard, admin_key: str) -> None:
     _, key = make_key(dashboard, admin_key, "report")
     mission = dashboard.create_running("Batched")
