@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from mission_dashboard.config import prefer_system_dns
-from mission_dashboard.web.framing import PlainFraming
+from mission_dashboard.web.framing import PlainFraming, read_quickly
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -115,6 +115,8 @@ class Server:
 
     def _run_eventlet(self) -> None:
         import eventlet.wsgi
+
+        read_quickly()
 
         class Protocol(PlainFraming, eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
             """Refuses what is not plain."""

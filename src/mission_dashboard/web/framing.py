@@ -6,6 +6,9 @@ would serve as a request of its own, past the proxy's rules. So what is not plai
 
 from __future__ import annotations
 
+import http.client
+import io
+import re
 from http.client import HTTPMessage
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +20,42 @@ else:
 ONCE = frozenset({"content-length", "transfer-encoding", "host"})
 
 
+_HEAD = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n")
+"""Headers as RFC 9112 has them, without folded lines."""
+
+
+class RequestHeaders(HTTPMessage):
+    """The headers of a request to this server; `read_quickly` knows them by this class."""
+
+
+def read_quickly() -> None:
+    """Have the standard library read plain headers of requests without its parser for mail: 10% of a whole report.
+
+    What is not plain to the last byte goes to that parser, and its result is the same otherwise.
+    """
+    if http.client.parse_headers is not _parse_headers:
+        http.client.parse_headers = _parse_headers  # type: ignore[assignment]
+
+
+_parse_slowly = http.client.parse_headers
+
+
+def _parse_headers(file: Any, _class: type[HTTPMessage] = HTTPMessage) -> HTTPMessage:
+    if _class is not RequestHeaders:
+        return _parse_slowly(file, _class)
+    head = b"".join(http.client._read_headers(file))  # type: ignore[attr-defined]
+    if _HEAD.fullmatch(head) is None:
+        return _parse_slowly(io.BytesIO(head), _class)
+    headers = _class()
+    split = (line.partition(":") for line in head[:-4].decode("iso-8859-1").split("\r\n") if line)
+    headers._headers = [(name, value.lstrip(" \t")) for name, _, value in split]  # type: ignore[attr-defined]
+    return headers
+
+
 class PlainFraming(Handler):
     """To be mixed into a request handler of the standard library's kind."""
 
+    MessageClass = RequestHeaders
     headers: HTTPMessage
 
     def parse_request(self) -> bool:
