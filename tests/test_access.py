@@ -733,6 +733,21 @@ def test_what_was_refused_while_the_database_was_away_is_written_once_it_is_back
     assert [line.action for line in lines] == ["GET /api/audit", "GET /api/keys"]
 
 
+def test_the_addresses_of_one_network_are_counted_in_one_line(dsn: str, clock: FrozenClock) -> None:
+    store = PostgresAccessStore(dsn)
+    audit = Audit(store, clock)
+    for number in range(300):
+        audit.limited(NOBODY, f"2001:db8::{number:x}", "r", "POST /api/missions/a/heartbeat")
+        audit.refused(NOBODY, f"2001:db8:0:1::{number:x}", "r", "GET /api/keys", 401)
+    audit.close()
+
+    counts = [line.count for line in audit.read(Wanted(limit=1000))]
+
+    store.close()
+    assert sorted(counts)[-2:] == [300 - LINES_PER_MINUTE, 300]
+    assert counts.count(1) == LINES_PER_MINUTE == len(counts) - 2
+
+
 def test_refusals_at_ever_new_addresses_are_told_one_by_one_only_up_to_a_number(dsn: str, clock: FrozenClock) -> None:
     store = PostgresAccessStore(dsn)
     audit = Audit(store, clock)

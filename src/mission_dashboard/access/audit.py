@@ -68,13 +68,13 @@ class Audit:
             if key in self._gathered or self._may_have_a_line((caller.id, place_of(address))):
                 _count(self._gathered, key, entry)
             else:
-                _count(self._minutes, (caller.id, address, "refused"), _first(entry, "refused"))
+                _count(self._minutes, (caller.id, place_of(address), "refused"), _first(entry, "refused"))
 
     def limited(self, caller: Caller, address: str, request_id: str, action: str) -> None:
         """Take note that a caller came more often than its rate limit allows."""
         entry = self._entry(caller, address, request_id, action, 429)
         with self._lock:
-            _count(self._minutes, (caller.id, address, "limited"), _first(entry, "over the rate limit"))
+            _count(self._minutes, (caller.id, place_of(address), "limited"), _first(entry, "over the rate limit"))
 
     def read(self, wanted: Wanted) -> Sequence[Entry]:
         """Return lines of the log, the newest first."""
