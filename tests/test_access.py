@@ -497,6 +497,19 @@ def test_open_sockets_end_within_a_second_of_a_revocation(dashboard: Dashboard, 
     assert ended[0] - began < 1.0
 
 
+def test_a_poll_of_a_socket_that_was_ended_is_told_so(dashboard: Dashboard, admin_key: str) -> None:
+    key_id, key = make_key(dashboard, admin_key, "read")
+    _, other = make_key(dashboard, admin_key, "read")
+    polling = "/socket.io/?EIO=4&transport=polling"
+    sid = json.loads(ask(dashboard, "GET", polling, key).text[1:])["sid"]
+    ask(dashboard, "DELETE", f"/api/keys/{key_id}", admin_key)
+
+    time.sleep(1)  # within which it must have ended
+
+    polled = ask(dashboard, "POST", f"{polling}&sid={sid}", other, data="3")
+    assert (polled.status_code, "Invalid session" in polled.text) == (400, True)
+
+
 def test_a_socket_report_needs_the_scope_to_report(dashboard: Dashboard, admin_key: str) -> None:
     _, key = make_key(dashboard, admin_key, "read")
     client = connect(dashboard, {"Authorization": f"Bearer {key}"})
