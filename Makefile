@@ -37,7 +37,7 @@ test-quick: setup  ## the Python tests without browsers and slow ones
 
 lint: setup node_modules/.stamp  ## mend what can be mended, and tell the rest
 	$(PY) -m ruff check --fix .
-	$(PY) -m ruff format src tests benchmarks demo_mission_dashboard.py setup.py
+	$(PY) -m ruff format src tests benchmarks chaos demo_mission_dashboard.py setup.py
 	$(PY) -m mypy
 	npm run --silent lint
 	npm run --silent typecheck

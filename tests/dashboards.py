@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 30.0
@@ -33,6 +33,8 @@ class Dashboard:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data_dir = data_dir
+        self.output: int | IO[bytes] = subprocess.DEVNULL
+        """Where what it prints goes."""
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,8 +59,8 @@ class Dashboard:
             [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
             env=environment,
             cwd=self.data_dir,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=self.output,
         )
         ends_at = time.monotonic() + READY_S
         while time.monotonic() < ends_at:

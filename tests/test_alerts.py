@@ -430,6 +430,7 @@ def test_what_cannot_be_delivered_becomes_a_dead_letter_that_can_be_sent_again(l
     live.failed()
     (dead,) = wait_for(lambda: live.deliveries("dead"))
     assert (dead["attempts"], dead["last_error"]) == (3, "It answered 500.")
+    assert live.alerts.store.undelivered() == (0, 1)
 
     live.post(f"/deliveries/{dead['id']}/resend")
 

@@ -92,6 +92,7 @@ def test_axe_finds_nothing_serious_on_any_view(
         look(view, f"/?view={view}", ".mission-list__items")
     for tab in TABS:
         look(f"drawer {tab}", f"/?mission={shown}&tab={tab}", ".drawer")
+    look("system", "/?page=system", ".sizes")
     look("no match", "/?q=nothing-is-called-so", ".empty")
     look("new mission", "/", "dialog[open]", lambda: page.keyboard.press("n"))
     look("palette", "/", ".palette__field", lambda: page.keyboard.press("Control+k"))
@@ -113,9 +114,10 @@ def test_axe_finds_nothing_serious_on_any_view(
 def test_at_320_pixels_nothing_scrolls_sideways(browser: Browser, dashboard: Dashboard) -> None:
     shown = fill(dashboard)
     page = browser.new_page(viewport={"width": 320, "height": 640})
-    for path in ("/", "/?view=table", "/?view=timeline", f"/?mission={shown}"):
+    for path in ("/", "/?view=table", "/?view=timeline", f"/?mission={shown}", "/?page=system"):
         page.goto(dashboard.url + path)
         expect(page.locator(".live-state")).to_have_attribute("data-phase", "live", timeout=15_000)
+        expect(page.locator(".sizes, .mission-list__items").first).to_be_visible(timeout=15_000)
         wide, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         assert wide <= room, f"{path} is {wide} px wide"
     page.close()

@@ -107,7 +107,7 @@ def _socket(dashboard: Dashboard) -> websocket.WebSocket:
 def _send_until_closed(raw: websocket.WebSocket, packets: Sequence[str | bytes]) -> None:
     for packet in packets:
         raw.send(packet, websocket.ABNF.OPCODE_TEXT if isinstance(packet, str) else websocket.ABNF.OPCODE_BINARY)
-    for _ in range(100):
+    for _ in range(600):  # on a busy machine the server takes its time to come to what ends it
         time.sleep(0.03)
         raw.send("3")
 

@@ -122,7 +122,24 @@ def test_people_see_the_same(dashboard: Dashboard) -> None:
     assert system["writes"]["events"] == 16
     assert system["database"]["up"] is True
     assert system["memory_bytes"] > 10_000_000
+    assert system["memory_bytes"] < system["memory_limit_bytes"]
     assert system["missions"] == {"stalled": 0, "paused": 0, "question": 1}
+    assert system["alerts"] == {"open": 0, "unseen": 0, "critical": 0, "waiting": 0, "dead": 0}
+    assert system["process"].endswith(f":{dashboard.pid}")
+
+
+def test_a_reader_can_tell_what_happened_between_two_answers(dashboard: Dashboard) -> None:
+    before = dashboard.get("/api/system")["system"]
+    live_through(dashboard)
+    after = dashboard.get("/api/system")["system"]
+
+    def passed(part: str, buckets: str) -> int:
+        assert len(after[part][buckets]) == len(after["bucket_bounds_s"]) + 1
+        return sum(after[part][buckets]) - sum(before[part][buckets])
+
+    # What is asked is counted when it is answered: the first of the two, not the second.
+    assert passed("requests", "buckets") == after["requests"]["answered"] - before["requests"]["answered"] == 16 + 1
+    assert passed("writes", "commit_buckets") == after["writes"]["commits"] - before["writes"]["commits"] > 0
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/api/health/live", "/api/health/ready"])

@@ -14,6 +14,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -29,8 +30,10 @@ FINAL = ("completed", "failed", "cancelled")
 STATIC_URL = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?P<port>\d{1,5}))?(?:/[\w.~%/-]*)?", re.ASCII | re.IGNORECASE
 )
+TRACES_PATH = "/v1/traces"
+_HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.ASCII)
-SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret", "redis_url")
+SECRET = ("postgres_dsn", "secret_key", "admin_key", "oidc_client_secret", "traces_headers", "redis_url")
 """Settings whose values are never repeated."""
 
 
@@ -100,6 +103,10 @@ class Settings:
     keep_events: timedelta | None
     keep_logs: timedelta | None
     keep_spans: timedelta | None
+    traces: str
+    """Where traces of this server are sent; empty: nowhere."""
+    traces_headers: Mapping[str, str]
+    traces_share: float
 
     @property
     def is_production(self) -> bool:
@@ -287,6 +294,39 @@ def _hosts_and_networks(text: str) -> tuple[tuple[str, ...], tuple[Network, ...]
     return tuple(hosts), tuple(networks)
 
 
+def _collector(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        is_fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_fit = False
+    if text and (not is_fit or parts.username or parts.query or parts.fragment or not text.isascii() or " " in text):
+        raise ValueError("must be an address like http://collector:4318, without user, query or fragment")
+    base = text.rstrip("/")
+    return base if not base or base.endswith(TRACES_PATH) else base + TRACES_PATH
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    headers = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        value = unquote(value.strip())
+        if not (equals and _HEADER.fullmatch(name.strip()) and value.isascii() and value.isprintable()):
+            raise ValueError("must read like Authorization=Bearer%20abc, X-Team=ops (spaces and commas as %20 and %2C)")
+        headers[name.strip()] = value
+    return headers
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError as error:
+        raise ValueError("must be a number from 0 to 1") from error
+    if not 0 <= share <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return share
+
+
 # README's table of settings is compared with this one by a test.
 SETTINGS: Mapping[str, Setting] = {
     "port": Setting("MISSION_DASHBOARD_PORT", "5002", "TCP port of the page and the API", _port),
@@ -366,6 +406,18 @@ SETTINGS: Mapping[str, Setting] = {
         "MISSION_DASHBOARD_KEEP_LOGS", "30", "days for which log lines are kept; or off", _days_or_off
     ),
     "keep_spans": Setting("MISSION_DASHBOARD_KEEP_SPANS", "30", "days for which spans are kept; or off", _days_or_off),
+    "traces": Setting(
+        "MISSION_DASHBOARD_TRACES",
+        "",
+        "OpenTelemetry collector that gets traces of this server, like http://collector:4318; none: nobody does",
+        _collector,
+    ),
+    "traces_headers": Setting(
+        "MISSION_DASHBOARD_TRACES_HEADERS", "", "headers sent to it, like Authorization=Bearer%20abc", _headers
+    ),
+    "traces_share": Setting(
+        "MISSION_DASHBOARD_TRACES_SHARE", "1", "share of requests traced where the caller does not say, 0 to 1", _share
+    ),
     "log_level": Setting("MISSION_DASHBOARD_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _one_of(*LOG_LEVELS)),
     "log_dir": Setting("MISSION_DASHBOARD_LOG_DIR", "logs", "where mission_dashboard.log is written", _path),
     "prices": Setting(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from mission_dashboard.clock import JUMPS
 from mission_dashboard.errors import IllegalMove, NotAsked, QuestionNotFound
 from mission_dashboard.missions import (
     ACKNOWLEDGE_WITHIN,
@@ -108,7 +109,7 @@ def _left(mission: Mission, now: datetime) -> tuple[BudgetLeft | None, datetime 
     tokens = None if budget.tokens is None else max(0, budget.tokens - (mission.tokens_used or 0))
     if budget.seconds is None or mission.started_at is None:
         return BudgetLeft(cost, tokens, budget.seconds), None
-    deadline = mission.started_at + timedelta(seconds=budget.seconds)
+    deadline = mission.started_at + timedelta(seconds=budget.seconds) + JUMPS.since(mission.started_at)
     return BudgetLeft(cost, tokens, max(0.0, (deadline - now).total_seconds())), deadline
 
 
@@ -188,7 +189,8 @@ def unconfirmed(mission: Mission, now: datetime) -> Mission | None:
     receipt = mission.receipt
     if receipt is None or mission.control is not Control.CANCEL_REQUESTED or receipt.unconfirmed:
         return None
-    return _changed(mission, now, receipt=replace(receipt, unconfirmed=True)) if now > receipt.deadline else None
+    is_late = now - JUMPS.since(receipt.asked_at) > receipt.deadline
+    return _changed(mission, now, receipt=replace(receipt, unconfirmed=True)) if is_late else None
 
 
 # Questions.
@@ -226,7 +228,7 @@ def _why_closed(question: Question) -> str:
 
 def is_expired(question: Question, now: datetime) -> bool:
     """Whether its time is over."""
-    return question.expires_at is not None and now >= question.expires_at
+    return question.expires_at is not None and now - JUMPS.since(question.asked_at) >= question.expires_at
 
 
 def expired(mission: Mission, now: datetime) -> Mission | None:
@@ -245,7 +247,8 @@ def silence(mission: Mission, now: datetime, listening_since: datetime) -> timed
     if mission.status is not MissionStatus.RUNNING or _waits_for_a_person(mission):
         return timedelta()
     last = mission.heartbeat_at or mission.started_at or mission.updated_at
-    return now - max(last, listening_since)
+    # Later than now: it was told by a clock that has been set back since.
+    return now - (max(last, listening_since) if last <= now else listening_since)
 
 
 def _waits_for_a_person(mission: Mission) -> bool:
@@ -295,7 +298,8 @@ def budget_use(mission: Mission, now: datetime) -> list[tuple[float, str]]:
     if budget is None or mission.started_at is None:
         return []
     cost, tokens = mission.cost_estimate or 0.0, mission.tokens_used or 0
-    elapsed_s = ((mission.completed_at or now) - mission.started_at).total_seconds()
+    elapsed = (mission.completed_at or now) - mission.started_at - JUMPS.since(mission.started_at)
+    elapsed_s = max(0.0, elapsed.total_seconds())
     uses = []
     if budget.cost is not None:
         uses.append((_share(cost, budget.cost), f"cost ${cost:.6g} of ${budget.cost:.6g}"))

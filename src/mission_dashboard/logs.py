@@ -6,11 +6,17 @@ Both carry the id of the request being served, which the answer carries too.
 from __future__ import annotations
 
 import contextvars
+import fcntl
 import logging
+import os
+import stat
+import struct
 import sys
+import termios
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 from pythonjsonlogger.core import LogData
@@ -21,6 +27,8 @@ from mission_dashboard.errors import StartupError
 FILE_NAME = "mission_dashboard.log"
 MAX_BYTES = 10_000_000
 KEPT_FILES = 5
+_GET_PIPE_SIZE = 1032
+"""F_GETPIPE_SZ, which Python knows from 3.10 on and only on Linux."""
 REQUEST_FIELDS = ("method", "path", "status", "ms", "address")
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
@@ -37,6 +45,35 @@ class _JsonFormatter(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
         if log_data.get("request_id") == "-":
             del log_data["request_id"]
+
+
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Prints to standard error; where that is a pipe, leaves lines out that nobody would read.
+
+    A pipe takes 64 kB, and then whoever writes to it stands still until somebody reads: here, the whole server.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._pipe: int | None = None
+        with suppress(OSError, ValueError):  # no file at all, as in some tests
+            if stat.S_ISFIFO(os.fstat(sys.stderr.fileno()).st_mode):
+                self._pipe = sys.stderr.fileno()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line, if that needs no waiting."""
+        if self._pipe is None or self._has_room(self._pipe, len(self.format(record).encode())):
+            super().emit(record)
+
+    @staticmethod
+    def _has_room(pipe: int, size: int) -> bool:
+        try:
+            capacity = fcntl.fcntl(pipe, _GET_PIPE_SIZE)
+        except OSError:
+            return True  # a system that does not tell
+        unread = int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0])
+        # Its pages may be half empty each, so half of it can be all there is.
+        return 2 * unread + size < capacity
 
 
 class _OneLineFormatter(logging.Formatter):
@@ -64,7 +101,7 @@ def set_up_logging(level: str, folder: Path) -> None:
             json_serializer=_dumps,
         )
     )
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = _Terminal()
     terminal.setFormatter(
         _OneLineFormatter("%(asctime)s %(levelname)-7s %(message)s [%(request_id)s]", datefmt="%H:%M:%S")
     )

@@ -5,6 +5,7 @@ Also runs as a script: ``python3 src/mission_dashboard/mission_dashboard.py``.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.retention import Retention
+    from mission_dashboard.tracing.export import Exporter
     from mission_dashboard.web.guard import Guard
     from mission_dashboard.web.live import Live
+    from mission_dashboard.web.traced import Traced
 
 PACKAGE = Path(__file__).resolve().parent
 PAGE = PACKAGE / "page" if (PACKAGE / "page").is_dir() else PACKAGE.parents[1]
@@ -52,6 +55,7 @@ class Application:
         self.guard: Guard | None = None
         self.retention: Retention | None = None
         self.alerts: Alerts | None = None
+        self.traces: Exporter | None = None
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -68,6 +72,9 @@ class Application:
         self.app, self.live = create_app(self.settings, self.tracker)
         self.guard = self.app.extensions["guard"]
         self.guard.open()
+        self.traces = self.app.extensions.get("traces")
+        if self.traces is not None:
+            self.traces.start()
         self.live.start()
         self.alerts = self.app.extensions["alerts"]
         self.alerts.start()
@@ -92,6 +99,8 @@ class Application:
             self.retention.close()
         if self.tracker is not None:
             self.tracker.close()
+        if self.traces is not None:
+            self.traces.close()
         if self.embedded is not None:
             self.embedded.stop()
 
@@ -204,7 +213,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.register_blueprint(make_storage(tracker, keep_of(settings), limits.api))
     app.register_blueprint(make_otlp(tracker, limits.report))
     app.register_blueprint(make_health(tracker, kind, lambda: live.viewers))
-    app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, limits.api))
+    app.register_blueprint(make_monitoring(tracker, counters, lambda: live.viewers, alerts.overview, limits.api))
     app.register_blueprint(make_docs(app, settings.static_url))
     app.register_blueprint(make_pages(app, PAGE / "static", settings.static_url))
     if settings.cors_origins:
@@ -214,9 +223,20 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
         app.wsgi_app = ReportLane(app.wsgi_app, tracker, limits.report_gate)  # type: ignore[method-assign]
     app.wsgi_app = guard.wrap(app.wsgi_app)  # type: ignore[method-assign,assignment]
     app.wsgi_app = OriginGuard(app.wsgi_app, settings.cors_origins, guard.note_refused)  # type: ignore[method-assign]
+    if settings.traces:
+        app.wsgi_app = _traced(app, settings)  # type: ignore[method-assign]
     app.wsgi_app = RequestLog(app.wsgi_app, counters.request)  # type: ignore[method-assign]
     app.wsgi_app = guard.wrap_outside(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app, live
+
+
+def _traced(app: Flask, settings: Settings) -> Traced:
+    """Wrap the application so that requests are traced; who starts it starts what sends the traces."""
+    from mission_dashboard.tracing.export import Exporter
+    from mission_dashboard.web.traced import Traced
+
+    exporter = app.extensions["traces"] = Exporter(settings.traces, settings.traces_headers)
+    return Traced(app.wsgi_app, exporter.take, settings.traces_share)
 
 
 def main() -> int:
@@ -254,14 +274,16 @@ def _run(settings: Settings) -> int:
     server = concurrency.Server(application.app, socketio, listener)  # type: ignore[arg-type]
     serving = threading.Thread(target=server.run, name="web-server", daemon=True)
     serving.start()
-    _say_hello(settings, application)
+    with contextlib.suppress(OSError):
+        _say_hello(settings, application)
     _settle_memory()
     while not stopping and serving.is_alive():
         time.sleep(SHUTDOWN_POLL_S)
     server.stop()
     time.sleep(DRAIN_S)
     application.close()
-    print("Stopped.", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # what it is printed to may be full, or gone
+        print("Stopped.", file=sys.stderr, flush=True)
     return 0 if stopping else 1
 
 

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from uuid_utils import uuid7
 
 from mission_dashboard.cache import ALIVE_LIMIT, FINISHED_LIMIT, MissionCache
+from mission_dashboard.clock import JUMPS, utc_now
 from mission_dashboard.commands import Advance, Command, Create, Errand, Outcome, Retry, Stage
 from mission_dashboard.control import DayBudget, Rules, is_expired
 from mission_dashboard.costs import Prices
@@ -55,6 +56,7 @@ from mission_dashboard.reports import (
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
 from mission_dashboard.store import News, Priceable, Sight, Store
+from mission_dashboard.tracing.spans import Value, together
 from mission_dashboard.tree import Tree
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
@@ -78,11 +80,6 @@ MEASURE_INTERVAL_S = 5.0
 DURATIONS_OF_LAST = timedelta(hours=1)
 
 Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the time of day, aware, in UTC."""
-    return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +114,7 @@ class MissionTracker:
         self._rules = rules or Rules()
         self._day_budgets: Sequence[DayBudget] = ()
         self._listening_since = clock()
+        self._listening_from = time.monotonic()
         self._clock = clock
         self._new_id = new_id or (lambda: str(uuid7()))
         self._memory = threading.RLock()
@@ -432,7 +430,7 @@ class MissionTracker:
         asked = mission.question
         if asked is not None and asked.id == question_id:
             if asked.is_open and is_expired(asked, self._clock()):
-                mission = self.execute(LookAfter(mission_id, self._listening_since)).mission
+                mission = self.execute(LookAfter(mission_id, self._heard_since())).mission
                 asked = mission.question or asked
             return asked
         self._require_up()
@@ -554,7 +552,8 @@ class MissionTracker:
             try:
                 began = time.monotonic()
                 if not stage.is_empty:
-                    self._store.write_batch(stage.batch())
+                    with together([pending.place for pending in pendings], "commit", **_size_of(stage)):
+                        self._store.write_batch(stage.batch())
                 took_s = time.monotonic() - began
             except VersionConflict:
                 logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
@@ -582,7 +581,7 @@ class MissionTracker:
         for pending in pendings:
             alone = [Pending([command], answer_at_commit=True) for command in pending.commands]
             for one in alone:
-                one.actor = pending.actor
+                one.actor, one.place = pending.actor, pending.place
             for one in alone:
                 self._write([one])
             self._answer_in_turn(pending, [answer for one in alone for answer in one.wait(0) or [refusal]])
@@ -752,6 +751,7 @@ class MissionTracker:
         self._day_budgets = self._store.day_budgets()
         # Nobody was there to hear signs of life until now.
         self._listening_since = self._clock()
+        self._listening_from = time.monotonic()
         with self._memory:
             self._totals = totals
             self._totals_are_behind = False
@@ -799,9 +799,14 @@ class MissionTracker:
         for mission in self._store.overdue(self._clock(), self._rules):
             self._hear_of_life(mission)
             try:
-                self.execute(LookAfter(mission.id, listening_since=self._listening_since))
+                self.execute(LookAfter(mission.id, self._heard_since()))
             except MissionNotFound:
                 continue  # deleted by hand since
+
+    def _heard_since(self) -> datetime:
+        """Since when signs of life were heard, by a clock that was not set meanwhile."""
+        jump = JUMPS.last
+        return jump.at if jump is not None and jump.noticed > self._listening_from else self._listening_since
 
     def forget_removed(self) -> None:
         """Forget what retention removed, here or in another process; its place in all sums remains."""
@@ -838,6 +843,10 @@ def _watch_nothing(stage: Stage, took_s: float) -> None:
 
 def _is_later(at: datetime | None, than: datetime | None) -> bool:
     return at is not None and (than is None or at > than)
+
+
+def _size_of(stage: Stage) -> dict[str, Value]:
+    return {"db.system.name": "postgresql", "mission_dashboard.events": len(stage.events)}
 
 
 def _try_all(pending: Pending, stage: Stage) -> Sequence[Answer]:

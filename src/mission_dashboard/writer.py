@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from mission_dashboard.acting import acting
 from mission_dashboard.commands import Command, Outcome
 from mission_dashboard.errors import MissionDashboardError, QueueFull, StoreUnavailable
+from mission_dashboard.tracing.spans import place
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +50,14 @@ class Pending:
     A bare lock is the latch: cheaper than an Event, and green.
     """
 
-    __slots__ = ("_answers", "_latch", "actor", "answer_at_commit", "commands", "queued_at", "weight")
+    __slots__ = ("_answers", "_latch", "actor", "answer_at_commit", "commands", "place", "queued_at", "weight")
 
     def __init__(self, commands: Sequence[Command], answer_at_commit: bool) -> None:
         self.commands = commands
         self.weight = sum(map(weight_of, commands))
         self.answer_at_commit = answer_at_commit
         self.actor = acting.get()
+        self.place = place.get()
         self.queued_at = time.monotonic()
         self._latch = threading.Lock()
         self._latch.acquire()

@@ -19,11 +19,12 @@ const BULK_AT_ONCE = 4;
 let toastId = 0;
 
 /**
- * Go to another state of the page. A step to go back over is left unless `replace` says otherwise.
+ * Go to another state of the page, back to the missions unless it names another part. A step to go back over is left
+ * unless `replace` says otherwise.
  * @param {Partial<Route>} patch @param {{replace?: boolean}} [how]
  */
 export function go(patch, { replace = false } = {}) {
-  const route = { ...state.value.route, ...patch };
+  const route = { ...state.value.route, page: '', ...patch };
   const address = location.pathname + formatRoute(route);
   if (address === location.pathname + location.search) return;
   if (replace) window.history.replaceState(null, '', address);
@@ -48,6 +49,9 @@ export function openMission(id, tab) {
   // Leafing from one to the next is one step back, not twenty.
   go({ mission: id, tab: tab ?? (wasOpen ? state.value.route.tab : 'overview') }, { replace: wasOpen });
 }
+
+/** Go to the System page. */
+export const openSystem = () => go({ page: 'system', mission: '', tab: 'overview' });
 
 export function closeMission() {
   const id = state.value.route.mission;

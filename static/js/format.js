@@ -43,6 +43,17 @@ function scaled(value) {
   return String(value);
 }
 
+/** 940 B, 18 kB, 83 MB, 2.1 GB. @param {number | null | undefined} value */
+export function bytes(value) {
+  if (value == null) return UNKNOWN;
+  let [size, unit] = [value, 'B'];
+  for (const next of ['kB', 'MB', 'GB', 'TB']) {
+    if (size < 999.5) break;
+    [size, unit] = [size / 1000, next];
+  }
+  return `${size.toFixed(size < 9.95 && unit !== 'B' ? 1 : 0)} ${unit}`;
+}
+
 /** @param {number} value @param {number} most */
 function digits3(value, most) {
   return value.toFixed(value >= 99.95 ? 0 : value >= 9.995 ? Math.min(1, most) : most);

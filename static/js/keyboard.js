@@ -1,5 +1,5 @@
 // The keyboard map of the whole page. Keys are left alone where somebody types, and single keys can be switched off.
-import { act, check, closeMission, nextQuestion, openMission, setPaused, uncheckAll } from './actions.js';
+import { act, check, closeMission, go, nextQuestion, openMission, setPaused, uncheckAll } from './actions.js';
 import { allowedActions } from './missions.js';
 import { neighbour } from './state.js';
 import { changeNow, paused, state } from './store.js';
@@ -13,7 +13,7 @@ export const SHORTCUTS = [
   { keys: ['j', '↓'], says: 'Next mission' },
   { keys: ['k', '↑'], says: 'Previous mission' },
   { keys: ['Enter'], says: 'Open the mission' },
-  { keys: ['Esc'], says: 'Close what is open, then clear the selection' },
+  { keys: ['Esc'], says: 'Close what is open, go back to the missions, then clear the selection' },
   { keys: ['n'], says: 'New mission' },
   { keys: ['x'], says: 'Select or unselect the mission' },
   { keys: ['s'], says: 'Start the mission' },
@@ -77,6 +77,9 @@ const SINGLE = {
   p: () => setPaused(!paused.value),
 };
 
+/** What makes sense where no missions are shown. */
+const ANYWHERE = '/n?pq';
+
 /** Listen to the whole page. Returns how to stop. */
 export function listenToKeys() {
   document.addEventListener('keydown', onKey);
@@ -99,7 +102,7 @@ function onKey(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (!singleKeys.value || isTyping(target)) return;
   const run = SINGLE[event.key];
-  if (!run || belongsElsewhere(event.key, target)) return;
+  if (!run || belongsElsewhere(event.key, target) || (state.value.route.page && !ANYWHERE.includes(event.key))) return;
   event.preventDefault();
   run();
 }
@@ -117,6 +120,7 @@ function isTyping(target) {
 }
 
 function escape() {
-  if (state.value.route.mission) closeMission();
+  if (state.value.route.page) go({});
+  else if (state.value.route.mission) closeMission();
   else uncheckAll();
 }

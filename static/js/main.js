@@ -8,9 +8,10 @@ import { followAlerts } from './alerts.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
 import { attendRecords, followRecords } from './records.js';
+import { readSession } from './session.js';
 import { setTheme, theme } from './settings.js';
 import { advanceMinutes, goTo, takeChanges, takeMetrics, takeSnapshot } from './state.js';
-import { change, correctClock, gather, route, serverNow, startClock, state } from './store.js';
+import { change, correctClock, gather, renewals, route, serverNow, startClock, state } from './store.js';
 import { watchTitle } from './title.js';
 import { parseRoute } from './url.js';
 import { App } from './views/app.js';
@@ -60,9 +61,14 @@ const live = follow(/** @type {any} */ (socket), listener, {
 });
 
 setTheme(theme.value);
+effect(() => {
+  if (renewals.value) live.renew();
+});
 effect(() => attend(route.value.mission));
 followRecords(/** @type {any} */ (socket));
 followAlerts(/** @type {any} */ (socket), openMission);
+// What one may do can change while one was away.
+socket.on('connect', readSession);
 effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {

@@ -16,11 +16,14 @@ import { FINAL, NEEDS, PAST_NEEDS, PRIORITIES, STATUSES } from './missions.js';
  * @property {string} needs one of `NEEDS`, or empty
  * @property {string} sort one of `SORTS`, with '-' for the largest first; empty is the list's own order
  * @property {string} view
+ * @property {string} page one of `PAGES`, or empty: the missions
  * @property {string} mission id of the open one
  * @property {string} tab
  */
 
 export const VIEWS = /** @type {const} */ (['cards', 'table', 'timeline']);
+/** What there is besides the missions. */
+export const PAGES = /** @type {const} */ (['system']);
 export const TABS = /** @type {const} */ (['overview', 'timeline', 'spans', 'logs', 'result', 'sub']);
 export const SORTS = /** @type {const} */ (['created_at', 'priority', 'duration', 'tokens_used', 'cost_estimate']);
 /** @type {Readonly<Record<string, {label: string, minutes: number}>>} */
@@ -39,7 +42,7 @@ const MAX_TEXT = 200;
 /** @type {Route} */
 export const HOME = Object.freeze({
   status: [], priority: [], type: [], agent_type: [], model_used: [],
-  q: '', since: '', from: '', to: '', parent: '', needs: '', sort: '', view: 'cards', mission: '', tab: 'overview',
+  q: '', since: '', from: '', to: '', parent: '', needs: '', sort: '', view: 'cards', page: '', mission: '', tab: 'overview',
 });
 
 /** @param {string} search @returns {Route} */
@@ -70,6 +73,7 @@ export function parseRoute(search) {
     needs: one('needs', NEEDS),
     sort: /** @type {readonly string[]} */ (SORTS).includes(sort.replace(/^-/, '')) ? sort : '',
     view: one('view', VIEWS, HOME.view),
+    page: one('page', PAGES),
     mission: (given.get('mission') ?? '').slice(0, 255),
     tab: one('tab', TABS, HOME.tab),
   };
@@ -79,7 +83,7 @@ export function parseRoute(search) {
 export function formatRoute(route) {
   const said = new URLSearchParams();
   for (const facet of FACETS) for (const value of route[facet]) said.append(NAMES[facet] ?? facet, value);
-  for (const name of /** @type {const} */ (['q', 'since', 'from', 'to', 'parent', 'needs', 'sort', 'view', 'mission', 'tab'])) {
+  for (const name of /** @type {const} */ (['q', 'since', 'from', 'to', 'parent', 'needs', 'sort', 'view', 'page', 'mission', 'tab'])) {
     if (route[name] === HOME[name] || (name === 'tab' && !route.mission)) continue;
     said.set(name, route[name]);
   }
@@ -107,7 +111,7 @@ export function unfiltered(route) {
 
 /** What identifies the list: two routes with the same key show the same missions in the same order. @param {Route} route */
 export function listKey(route) {
-  return formatRoute({ ...route, view: HOME.view, mission: '', tab: HOME.tab });
+  return formatRoute({ ...route, view: HOME.view, page: '', mission: '', tab: HOME.tab });
 }
 
 /**

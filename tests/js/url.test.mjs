@@ -4,7 +4,7 @@ import { HOME, formatRoute, isFiltered, listKey, listQuery, parseRoute, unfilter
 
 const EVERYTHING = {
   ...HOME, status: ['running', 'failed'], priority: ['high'], type: ['data analysis'], agent_type: ['A&B'], model_used: ['m=1'], q: 'naïve 🚀 “x”',
-  since: '24h', needs: 'stalled', sort: '-duration', view: 'table', mission: 'abc', tab: 'timeline', parent: 'p', from: '2026-01-01T00:00:00.000Z', to: '2026-01-02T00:00:00.000Z',
+  since: '24h', needs: 'stalled', sort: '-duration', view: 'table', page: 'system', mission: 'abc', tab: 'timeline', parent: 'p', from: '2026-01-01T00:00:00.000Z', to: '2026-01-02T00:00:00.000Z',
 };
 
 test('every state of the page survives its address', () => {
@@ -20,7 +20,7 @@ test('nonsense in the address is left out', () => {
 });
 
 test('the same list in another view is the same list', () => {
-  assert.equal(listKey({ ...HOME, q: 'a' }), listKey({ ...HOME, q: 'a', view: 'table', mission: 'x', tab: 'result' }));
+  assert.equal(listKey({ ...HOME, q: 'a' }), listKey({ ...HOME, q: 'a', view: 'table', page: 'system', mission: 'x', tab: 'result' }));
   assert.notEqual(listKey({ ...HOME, q: 'a' }), listKey({ ...HOME, q: 'b' }));
 });
 

@@ -140,6 +140,11 @@ class Alerts:
         known = summary or self.store.summary()
         return {"open": known.open, "unseen": known.unseen, "critical": known.critical}
 
+    def overview(self) -> dict[str, int]:
+        """Return the counts, and of the notifications those that wait and those that were given up."""
+        waiting, dead = self.store.undelivered()
+        return {**self.counts(), "waiting": waiting, "dead": dead}
+
     def _changed(self) -> None:
         self._told_at = 0.0
         self._wake.set()

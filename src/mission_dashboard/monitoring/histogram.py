@@ -56,10 +56,15 @@ class Histogram:
 
     def quantiles(self, wanted: Sequence[float]) -> Mapping[float, float | None]:
         """Estimate quantiles over all labels, as Prometheus' histogram_quantile does: linear within a bucket."""
+        counts = self.counts()
+        return {quantile: self._quantile(counts, quantile) for quantile in wanted}
+
+    def counts(self) -> list[int]:
+        """Return how many values fell into each bucket and beyond the last, over all labels."""
         counts = [0] * (len(self.bounds) + 1)
         for _, series in self.items():
             counts = [one + other for one, other in zip(counts, series.counts, strict=True)]
-        return {quantile: self._quantile(counts, quantile) for quantile in wanted}
+        return counts
 
     def _quantile(self, counts: Sequence[int], quantile: float) -> float | None:
         total = sum(counts)

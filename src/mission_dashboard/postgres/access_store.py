@@ -33,7 +33,7 @@ class PostgresAccessStore:
         self._pool.close()
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
-        return self._pool.run(self._sql[query], parameters)
+        return self._pool.run(self._sql[query], parameters, name=query)
 
     def access_version(self) -> int:
         """Return the number that rises with every change of keys and sessions."""

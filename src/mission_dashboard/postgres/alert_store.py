@@ -90,7 +90,7 @@ class PostgresAlertStore:
             self._connection = None
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
-        return self._pool.run(self._sql[query], parameters)
+        return self._pool.run(self._sql[query], parameters, name=query)
 
     @contextmanager
     def evaluating(self) -> Iterator[Evaluating | None]:
@@ -215,6 +215,11 @@ class PostgresAlertStore:
     def deliveries(self, state: str | None, limit: int) -> list[Delivery]:
         """Return deliveries that are dead, waiting, delivered, or any."""
         return [Delivery(*row) for row in self._fetch("delivery_rows", state=state or "", limit=limit)]
+
+    def undelivered(self) -> tuple[int, int]:
+        """Return how many deliveries wait, and how many are dead."""
+        ((waiting, dead),) = self._fetch("undelivered")
+        return waiting, dead
 
     def resend(self, delivery_id: str, at: datetime) -> bool:
         """Try a dead letter anew; false where it is none."""

@@ -21,6 +21,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from mission_dashboard.errors import StartupError, StoreUnavailable, WriteRefused
+from mission_dashboard.tracing.spans import child
 
 logger = logging.getLogger(__name__)
 
@@ -127,11 +128,21 @@ class Pool:
         self._turns = threading.BoundedSemaphore(size)
         self._idle: list[Connection] = []
 
-    def run(self, sql: str, parameters: Any, timeout_s: float = STATEMENT_TIMEOUT_S) -> list[tuple[Any, ...]]:
+    def run(
+        self, sql: str, parameters: Any, timeout_s: float = STATEMENT_TIMEOUT_S, *, name: str = "statement"
+    ) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; raise `StoreUnavailable` when the server is away.
 
         A connection that went stale while it lay idle (the server was restarted) is replaced once, silently.
+        ``name`` is what traces call it; they never have its values.
         """
+        with child(name, **{"db.system.name": "postgresql", "db.query.summary": name}) as span:
+            rows = self._run(sql, parameters, timeout_s)
+            if span is not None:
+                span.attributes["db.response.returned_rows"] = len(rows)
+            return rows
+
+    def _run(self, sql: str, parameters: Any, timeout_s: float) -> list[tuple[Any, ...]]:
         if not self._turns.acquire(timeout=timeout_s):
             raise StoreUnavailable("All database connections are busy. Try again shortly.")
         self.in_use += 1

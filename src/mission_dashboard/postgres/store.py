@@ -252,7 +252,7 @@ class PostgresStore:
             connection = self._writing()
             with _lost_means_unavailable(self._drop_writer):
                 return fetch(connection, self._sql[query], parameters)
-        return self._pool.run(self._sql[query], parameters)
+        return self._pool.run(self._sql[query], parameters, name=query)
 
     def missions(self, ids: Sequence[str]) -> list[Mission]:
         """Return the missions with these ids, as far as they exist."""
@@ -456,7 +456,7 @@ class PostgresStore:
     def priceable(self, wanted: Priceable, after_id: str, limit: int) -> list[Mission]:
         """Return the next missions whose cost follows from prices, in the order of their ids."""
         parameters = {"after_id": after_id, "since": wanted.since, "model": wanted.model, "limit": limit}
-        rows = self._pool.run(self._sql["priceable_rows"], parameters, SLOW_STATEMENT_TIMEOUT_S)
+        rows = self._pool.run(self._sql["priceable_rows"], parameters, SLOW_STATEMENT_TIMEOUT_S, name="priceable_rows")
         return [mission_of(row) for row in rows]
 
     def duration_percentiles(self, since: datetime) -> tuple[float, float] | None:
@@ -488,11 +488,12 @@ class PostgresStore:
         parameters = {**_filter_parameters(query.filters), "after_key": after_key, "after_id": after_id, "limit": limit}
         is_indexed = query.sort == "created_at" and not query.filters.q
         timeout_s = STATEMENT_TIMEOUT_S if is_indexed else SEARCH_TIMEOUT_S
-        return [mission_of(row) for row in self._pool.run(sql, parameters, timeout_s)]
+        return [mission_of(row) for row in self._pool.run(sql, parameters, timeout_s, name="page")]
 
     def count(self, filters: Filters) -> int:
         """Count the missions the filters let through."""
-        rows = self._pool.run(self._with_filters("page_total"), _filter_parameters(filters), SEARCH_TIMEOUT_S)
+        sql = self._with_filters("page_total")
+        rows = self._pool.run(sql, _filter_parameters(filters), SEARCH_TIMEOUT_S, name="page_total")
         return int(rows[0][0])
 
     def _with_filters(self, name: str) -> str:

@@ -1,5 +1,5 @@
 // The whole page, from top to bottom.
-import { Component, html, signal } from '../html.js';
+import { Component, html, signal, useEffect, useState } from '../html.js';
 import { showWaiting } from '../actions.js';
 import { plural } from '../format.js';
 import { route, state } from '../store.js';
@@ -21,14 +21,22 @@ const narrow = signal(NARROW.matches);
 NARROW.addEventListener('change', () => { narrow.value = NARROW.matches; });
 
 export function App() {
-  const open = route.value.mission !== '';
+  const { page, mission } = route.value;
+  const open = mission !== '' && !page;
   // On a phone the drawer covers everything: what is under it is out of reach for keys and screen readers too.
   const covered = open && narrow.value;
-  return html`<a class="skip-link" href="#missions">Skip to the missions</a>
+  return html`<a class="skip-link" href=${page ? '#system' : '#missions'}>${page ? 'Skip to the numbers' : 'Skip to the missions'}</a>
     <${TopBar} covered=${covered} />
     <main class="page" data-drawer=${String(open)}>
       <${Guard} name="banner"><${ConnectionBanner} /></${Guard}>
-      <div inert=${covered}>
+      ${page ? html`<${Guard} name="system page"><${System} /></${Guard}>` : html`<${Missions} open=${open} covered=${covered} />`}
+    </main>
+    ${!page && html`<${BulkBar} />`}<${Toasts} /><${Dialogs} /><${Announcer} />`;
+}
+
+/** @param {{open: boolean, covered: boolean}} props */
+function Missions({ open, covered }) {
+  return html`<div inert=${covered}>
         <${Guard} name="attention strip"><${Attention} /></${Guard}>
         <${Guard} name="numbers"><${Tiles} /><${Throughput} /></${Guard}>
         <${FilterRow} />
@@ -40,9 +48,22 @@ export function App() {
           <${Guard} name="list"><${MissionList} /><${ListState} /></${Guard}>
         </section>
         ${open && html`<${Guard} name="mission"><${Drawer} /></${Guard}>`}
-      </div>
-    </main>
-    <${BulkBar} /><${Toasts} /><${Dialogs} /><${Announcer} />`;
+      </div>`;
+}
+
+/** Loaded when it is wanted: most visits never open it. */
+function System() {
+  const [loaded, setLoaded] = useState(/** @type {{View: any} | null} */ (null));
+  const [failed, setFailed] = useState(false);
+  useEffect(() => {
+    if (failed) return;
+    import('./system.js').then(({ System: View }) => setLoaded({ View }), () => setFailed(true));
+  }, [failed]);
+  if (failed) {
+    return html`<div class="notice" data-tone="error" role="alert"><p>The System page cannot be loaded while the server cannot be reached.</p>
+      <button type="button" class="button button--small" onClick=${() => setFailed(false)}>Try again</button></div>`;
+  }
+  return loaded && html`<${loaded.View} />`;
 }
 
 function NewPill() {

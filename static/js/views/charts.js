@@ -58,6 +58,8 @@ export function Sparkline({ values, tone, floor = 0 }) {
   const data = useMemo(() => [values.map((_, index) => index), [...values]], [values]);
   const place = useChart(data, () => ({
     ...QUIET,
+    // A line along the bottom would be cut in half.
+    padding: [2, 0, 1, 0],
     scales: { x: { time: false }, y: { range: (/** @type {any} */ _chart, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(floor, low ?? floor), Math.max(high ?? 1, floor + 1e-6) * 1.15] } },
     series: [{}, { stroke: colour(tone), width: 1.6, fill: `${colour(tone)}22`, points: { show: false }, spanGaps: true }],
   }), [tone, floor]);

@@ -35,6 +35,8 @@ export function MissionList() {
     // Two screens before the end is reached, the next page is asked for.
     if (seen.width && rows * rowHeight - (seen.top + seen.height) < 2 * seen.height) readMore();
   }, [feed, seen, rows, rowHeight]);
+  // Nobody reads a list that is not there.
+  useEffect(() => () => setReading({ scrolled: false, pointing: false }), []);
   useEffect(() => keepInSight(list.current, order.indexOf(cursor), columns, rowHeight), [cursor]);
 
   const shown = [];

@@ -1,8 +1,9 @@
 // The command palette: everything the page can do, and the missions it knows, by typing a few letters.
 import { html, useEffect, useRef, useState } from '../html.js';
-import { act, clearFilters, copy, go, nextQuestion, openMission, setPaused } from '../actions.js';
+import { act, clearFilters, copy, go, nextQuestion, openMission, openSystem, setPaused } from '../actions.js';
 import { capital } from '../format.js';
 import { NEEDS, STATUSES, allowedActions, needs, searchText } from '../missions.js';
+import { may } from '../session.js';
 import { THEMES, setTheme } from '../settings.js';
 import { paused, state } from '../store.js';
 import { askWhy, dialog } from '../ui.js';
@@ -35,6 +36,7 @@ function commands() {
     command(paused.value ? 'Resume updates' : 'Pause updates', () => setPaused(!paused.value), 'p'),
     command('Alerts', () => { dialog.value = 'alerts'; }),
     command('Daily budgets', () => { dialog.value = 'budgets'; }),
+    ...(may('read') ? [command('System: how the server does', openSystem)] : []),
     command('Copy link to this screen', () => copy(location.href, 'the link')),
     ...THEMES.map((name) => command(`Theme: ${capital(name)}`, () => setTheme(name))),
     command('Keyboard shortcuts', () => { dialog.value = 'help'; }, '?'),

@@ -1,9 +1,10 @@
 // The bar that stays: name, how live the picture is, search, and what concerns the whole page.
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { clock, count, plural } from '../format.js';
-import { go, setPaused } from '../actions.js';
+import { go, openSystem, setPaused } from '../actions.js';
 import { alertCounts } from '../alerts.js';
-import { getSession } from '../api.js';
+import { may, readSession, session } from '../session.js';
+import { MOST_HELD } from '../state.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
 import { dialog, searchBox } from '../ui.js';
@@ -34,9 +35,10 @@ const PHASES = { connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnec
 function LiveState() {
   const { phase, latency_ms: latency, as_of: asOf } = connection.value;
   if (paused.value) {
-    const held = state.value.held.size;
+    const { held, overfull } = state.value;
+    const waiting = overfull ? `over ${plural(MOST_HELD, 'change')}` : plural(held.size, 'change');
     return html`<button type="button" class="live-state" data-phase="paused" onClick=${() => setPaused(false)} title="Go on painting what arrives">
-      <${Icon} name="play" />Paused<span class="live-state__more"> · ${plural(held, 'change')} waiting</span></button>`;
+      <${Icon} name="play" />Paused<span class="live-state__more"> · ${waiting} waiting</span></button>`;
   }
   const more = phase === 'live' ? (latency === null ? '' : `${Math.round(latency)} ms`) : asOf === null ? '' : `as of ${clock(asOf)}`;
   return html`<span class="live-state" data-phase=${phase} role="status">
@@ -98,6 +100,7 @@ function PageMenu() {
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'palette'; }}><${Icon} name="search" />Command palette<kbd>${isApple ? '⌘K' : 'Ctrl K'}</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'help'; }}><${Icon} name="question" />Keyboard shortcuts<kbd>?</kbd></button>
       <button type="button" class="menu__item" onClick=${() => { close(); dialog.value = 'budgets'; }}><${Icon} name="over_budget" />Daily budgets</button>
+      ${may('read') && html`<a class="menu__item" href="/?page=system" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); close(); openSystem(); }}><${Icon} name="pulse" />System</a>`}
       <a class="menu__item" href="/api/docs"><${Icon} name="copy" />API documentation</a>
       <${Account} />
       <fieldset class="menu__group"><legend>You</legend><${PersonName} id="person-name" label="Answers and orders are recorded as from" /></fieldset>
@@ -109,13 +112,11 @@ function PageMenu() {
 
 /** Who is logged in, how to leave, and the way to keys for those who may manage them. */
 function Account() {
-  const [session, setSession] = useState(/** @type {{name: string, kind: string, scopes: string[]} | null} */ (null));
-  useEffect(() => {
-    getSession().then((answer) => setSession(answer.session), () => setSession(null));
-  }, []);
-  if (!session) return null;
-  return html`${session.scopes.includes('admin') && html`<a class="menu__item" href="/access"><${Icon} name="key" />Keys and audit log</a>`}
-    ${session.kind === 'person' && html`<form method="post" action="/logout"><button class="menu__item"><${Icon} name="close" />Log out ${session.name}</button></form>`}`;
+  useEffect(() => { readSession(); }, []);
+  const person = session.value;
+  if (!person) return null;
+  return html`${may('admin') && html`<a class="menu__item" href="/access"><${Icon} name="key" />Keys and audit log</a>`}
+    ${person.kind === 'person' && html`<form method="post" action="/logout"><button class="menu__item"><${Icon} name="close" />Log out ${person.name}</button></form>`}`;
 }
 
 /** How old the picture is, said over the page while it cannot be trusted. */

@@ -250,6 +250,12 @@ WHERE CASE :state
 ORDER BY d.created_at DESC, d.id DESC
 LIMIT :limit;
 
+-- name: undelivered
+-- How many wait, and how many were given up; each has an index of its own.
+SELECT
+    (SELECT count(*) FROM alert_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL),
+    (SELECT count(*) FROM alert_deliveries WHERE dead_at IS NOT NULL);
+
 -- name: resend_delivery
 -- Try a dead letter anew, with all its tries.
 UPDATE alert_deliveries SET dead_at = NULL, attempts = 0, due_at = :at

@@ -373,6 +373,8 @@ FROM missions
 WHERE status = 'running'
     AND (
         (heartbeat_at < :silent_since AND stalled_reason IS NULL)
+        -- Heard by a clock that has been set back since.
+        OR (heartbeat_at > :at::timestamptz + interval '1 minute' AND stalled_reason IS NULL)
         OR (heartbeat_at < :silent_since AND :loses)
         OR started_at + (budget ->> 'seconds')::double precision * interval '0.8 seconds' <= :at
         OR (question ->> 'state' = 'open' AND (question ->> 'expires_at')::timestamptz <= :at)

@@ -1,0 +1,413 @@
+"""What is done, and what is told of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from chaos.network import Faulty
+from chaos.people import Agents, Viewer
+from chaos.places import Clock, Database, Fleet, fill, fleet, folder, mounted, redis
+from chaos.sockets import IdleSockets, dribble, unread_viewers
+from chaos.verdict import Verdict, eventually, get, judge
+from dashboards import Dashboard
+
+MOST_MB = 250.0
+BACK_S = 20.0
+DISK_MB = 160
+NOTICED_S = 30.0
+"""A wire that fell silent is noticed after 40 s: shorter runs do without."""
+LIMITS = {"MISSION_DASHBOARD_RATE_LIMIT": "1000000 per minute", "MISSION_DASHBOARD_REPORT_LIMIT": "1000000 per minute"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a scenario: its figures, and what was wrong."""
+
+    name: str
+    figures: Mapping[str, float | str]
+    wrong: Sequence[str]
+
+
+@dataclass
+class Size:
+    """How long and how much."""
+
+    seconds: float
+    seed: int
+    idle: int = 1000
+    flood: int = 5000
+    figures: dict[str, float | str] = field(default_factory=dict)
+
+
+@contextmanager
+def watched(
+    running: Fleet,
+    urls: Callable[[], Sequence[str]] | None = None,
+    viewers: int = 3,
+    seed: int = 1,
+    pause_s: float = 0.0,
+) -> Iterator[tuple[Agents, list[Viewer]]]:
+    """Agents and viewers for the length of the block; agents have finished afterwards."""
+    places = urls or running.urls
+    watching = [Viewer(places, seed * 100 + number) for number in range(viewers)]
+    agents = Agents(places, seed=seed, pause_s=pause_s)
+    try:
+        yield agents, watching
+    finally:
+        agents.stop()
+
+
+def _conclude(
+    name: str, size: Size, running: Fleet, dsn: str, agents: Agents, viewers: Sequence[Viewer], most_mb: float = MOST_MB
+) -> Told:
+    verdict: Verdict = judge(dsn, running.urls(), agents, viewers)
+    verdict.expect(running.memory_mb < most_mb, f"memory: {running.memory_mb:.0f} MB")
+    for viewer in viewers:
+        viewer.leave()
+    figures = {
+        "missions": verdict.missions,
+        "acknowledged": agents.writes,
+        "longest pause (s)": round(agents.longest_gap_s, 1),
+        "viewers' breaks": sum(viewer.breaks for viewer in viewers),
+        "most memory (MB)": round(running.memory_mb),
+        **size.figures,
+    }
+    return Told(name, figures, verdict.wrong)
+
+
+def _dsn_of(dashboard: Dashboard) -> str:
+    """Return the DSN of a dashboard's own database."""
+    lines = (dashboard.data_dir / "postgres/cluster/postmaster.pid").read_text().splitlines()
+    return f"host={lines[4]} port={lines[3]} user=mission_dashboard dbname=mission_dashboard"
+
+
+def kills(size: Size) -> Told:
+    """Two dashboards, PostgreSQL and Redis are killed and frozen in random order, again and again."""
+    chance = random.Random(size.seed)
+    done: dict[str, int] = {}
+    with redis() as cache, fleet(2, MISSION_DASHBOARD_REDIS_URL=cache.url, **LIMITS) as (running, database):
+        assert database is not None
+
+        def restart(number: int) -> None:
+            running.dashboards[number].kill()
+            time.sleep(chance.uniform(0, 1))
+            database.await_back()  # as a supervisor does that tries again until it starts
+            running.dashboards[number].start()
+
+        def kill_database() -> None:
+            database.kill()
+            database.await_back()
+
+        def kill_redis() -> None:
+            cache.kill()
+            time.sleep(chance.uniform(0.1, 2))
+            cache.start()
+
+        faults: Mapping[str, Callable[[], None]] = {
+            "kill -9 of a dashboard": lambda: restart(chance.randrange(2)),
+            "kill -9 of PostgreSQL": kill_database,
+            "kill -9 of the session that writes": database.kill_backend,
+            "kill -9 of Redis": kill_redis,
+            "PostgreSQL frozen": lambda: database.freeze(chance.uniform(0.5, 4)),
+            "a dashboard frozen": lambda: running.freeze(chance.randrange(2), chance.uniform(0.5, 4)),
+        }
+        with watched(running, seed=size.seed) as (agents, viewers):
+            ends_at = time.monotonic() + size.seconds
+            while time.monotonic() < ends_at:
+                time.sleep(chance.uniform(0.3, 2.5))
+                name = chance.choice(list(faults))
+                faults[name]()
+                done[name] = done.get(name, 0) + 1
+            database.await_back()
+            time.sleep(1)
+        size.figures.update(done)
+        return _conclude("kills", size, running, database.dsn, agents, viewers)
+
+
+def embedded(size: Size) -> Told:
+    """One dashboard with its own PostgreSQL: either is killed, or both at once."""
+    chance = random.Random(size.seed)
+    with fleet(1, own_database=True, **LIMITS) as (running, _):
+        (dashboard,) = running.dashboards
+        dsn = _dsn_of(dashboard)
+        with watched(running, seed=size.seed) as (agents, viewers):
+            ends_at = time.monotonic() + size.seconds
+            while time.monotonic() < ends_at:
+                time.sleep(chance.uniform(0.5, 3))
+                pid = int((dashboard.data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
+                what = chance.choice(["server", "database", "both"])
+                if what != "server":
+                    os.kill(pid, signal.SIGKILL)
+                if what != "database":
+                    dashboard.kill()
+                    dashboard.start()
+            time.sleep(1)
+        return _conclude("embedded", size, running, dsn, agents, viewers)
+
+
+def networks(size: Size) -> Told:
+    """The wires between agents, viewers, dashboard and PostgreSQL get slow, fall silent and break."""
+    chance = random.Random(size.seed)
+    with ExitStack() as stack:
+        path = stack.enter_context(folder())
+        database = Database(path / "postgres")
+        stack.callback(database.stop)
+        behind = stack.enter_context(Faulty.before_database(database.dsn, path))
+        running = Fleet(path, behind.dsn, 1, **LIMITS)
+        stack.callback(running.close)
+        front = stack.enter_context(Faulty.before_port(running.dashboards[0].port))
+        with watched(running, lambda: [f"http://127.0.0.1:{front.port}"], seed=size.seed) as (agents, viewers):
+            ends_at = time.monotonic() + size.seconds
+            while time.monotonic() < ends_at:
+                wire = chance.choice([behind, front])
+                faults = ["slow", "silent", "cut", "narrow"] if size.seconds > NOTICED_S else ["slow", "cut", "narrow"]
+                wire.misbehave(chance.choice(faults))
+                time.sleep(chance.uniform(0.5, 4))
+                wire.behave()
+                time.sleep(chance.uniform(0.3, 1.5))
+            if size.seconds > NOTICED_S:
+                # Half-open connections that nobody will ever speak on again: both sides notice after 40 s.
+                front.misbehave("silent")
+                time.sleep(0.5)
+                front.behave()
+        return _conclude("networks", size, running, database.dsn, agents, viewers)
+
+
+def sockets(size: Size) -> Told:
+    """Very many idle sockets, viewers that never read, headers sent byte by byte: the others are served."""
+    with fleet(1, **LIMITS) as (running, database):
+        assert database is not None
+        (dashboard,) = running.dashboards
+        before_mb = _memory_mb(dashboard.pid)
+        with IdleSockets(dashboard.port, size.idle) as idle, dribble(dashboard.port, size.idle // 10) as dribbling:
+            idle_mb = _memory_mb(dashboard.pid)
+            with unread_viewers(dashboard.port, 30) as unread, watched(running, seed=size.seed) as (agents, viewers):
+                slowest_s = _slowest_answer(dashboard.url, size.seconds)
+                unread_left = unread.still_open()
+        size.figures.update(
+            {
+                "idle sockets": idle.count,
+                "kB for each": round(1000 * (idle_mb - before_mb) / size.idle),
+                "half-sent requests": dribbling.count,
+                "viewers that never read": 30,
+                "of them still connected": unread_left,
+                "slowest GET (s)": round(slowest_s, 2),
+            }
+        )
+        told = _conclude("sockets", size, running, database.dsn, agents, viewers, MOST_MB + 0.15 * size.idle)
+        return Told(told.name, told.figures, [*told.wrong, *([] if slowest_s < 5 else ["somebody waited long"])])
+
+
+def flood(size: Size) -> Told:
+    """One address asks as fast as it can: it is refused beyond its limit, and others are served."""
+    with fleet(1, MISSION_DASHBOARD_RATE_LIMIT="100 per minute") as (running, database):
+        assert database is not None
+        (dashboard,) = running.dashboards
+        statuses: dict[int, int] = {}
+        stopping = threading.Event()
+
+        def ask() -> None:
+            session = requests.Session()
+            while not stopping.is_set():
+                status = session.get(f"{dashboard.url}/api/missions", timeout=10).status_code
+                statuses[status] = statuses.get(status, 0) + 1
+
+        floods = [threading.Thread(target=ask) for _ in range(8)]
+        # Agents' reports count apart, so they go on; each agent needs no more than a few creates a minute.
+        for thread in floods:
+            thread.start()
+        began = time.monotonic()
+        with requests.Session() as other:
+            slowest_s = 0.0
+            while time.monotonic() - began < size.seconds:
+                asked = time.monotonic()
+                other.get(f"{dashboard.url}/api/health", timeout=10)
+                slowest_s = max(slowest_s, time.monotonic() - asked)
+                time.sleep(0.05)
+        stopping.set()
+        for thread in floods:
+            thread.join()
+        passed = statuses.get(200, 0)
+        minutes = 2 + int(size.seconds // 60)
+        wrong = [] if set(statuses) <= {200, 429} else [f"answers: {statuses}"]
+        wrong += [] if passed <= 100 * minutes else [f"{passed} were served in {minutes} minutes"]
+        wrong += [] if slowest_s < 2 else [f"another one waited {slowest_s:.1f} s"]
+        wrong += [] if running.memory_mb < MOST_MB else [f"memory: {running.memory_mb:.0f} MB"]
+        figures = {
+            "served": passed,
+            "refused": statuses.get(429, 0),
+            "slowest GET of others (s)": round(slowest_s, 2),
+            "most memory (MB)": round(running.memory_mb),
+        }
+        return Told("flood", figures, wrong)
+
+
+def clocks(size: Size) -> Told:
+    """The clock jumps an hour forth and back, of the dashboard and of its PostgreSQL: nobody is lost or late for it."""
+    chance = random.Random(size.seed)
+    with folder() as path:
+        clock = Clock(path)
+        settings = {
+            **clock.environment,
+            "MISSION_DASHBOARD_STALL_AFTER": "60",
+            "MISSION_DASHBOARD_LOST_AFTER": "120",
+        }
+        with fleet(1, own_database=True, **settings, **LIMITS) as (running, _):
+            (dashboard,) = running.dashboards
+            alone = dashboard.create("Works alone", budget={"seconds": 1800})
+            dashboard.post(f"/api/missions/{alone}/start")
+            asking = dashboard.create_running("Waits for a person")
+            asked = dashboard.post(f"/api/missions/{asking}/ask", text="Go on?", timeout=1800)
+            offset_s = 0
+            with watched(running, seed=size.seed, pause_s=0.02) as (agents, viewers):
+                ends_at = time.monotonic() + size.seconds
+                while time.monotonic() < ends_at:
+                    offset_s = chance.choice([-3600, 0, 3600]) if offset_s else chance.choice([-3600, 3600])
+                    clock.set(offset_s)
+                    time.sleep(chance.uniform(1.5, 4))
+            wrong = []
+            for mission_id in (alone, asking):
+                mission = dashboard.get(f"/api/missions/{mission_id}")["mission"]
+                if mission["status"] != "running" or mission["stalled_reason"]:
+                    wrong.append(f"{mission['title']}: {mission['status']}, {mission['error_message']}")
+            question_id = asked["mission"]["question"]["id"]
+            question = dashboard.get(f"/api/missions/{asking}/questions/{question_id}")["question"]
+            if question["state"] != "open":
+                wrong.append(f"the question is {question['state']}")
+            told = _conclude("clocks", size, running, _dsn_of(dashboard), agents, viewers)
+            # Their lives have questions in them.
+            others = [sentence for sentence in told.wrong if alone not in sentence and asking not in sentence]
+            return Told(told.name, told.figures, [*others, *wrong])
+
+
+def disks(size: Size) -> Told:
+    """The disk of PostgreSQL and that of the log are full: writes are refused, and go on once there is room."""
+    with folder() as path, mounted(path / "data", DISK_MB) as data, mounted(path / "logs", 1) as logs:
+        (logs / "filler").write_bytes(b"x" * 900_000)
+        fill(logs)
+        running = Fleet(data, None, 1, MISSION_DASHBOARD_LOG_DIR=str(logs), **LIMITS)
+        (dashboard,) = running.dashboards
+        dsn = _dsn_of(dashboard)
+        sentences: set[str] = set()
+        back_s: list[float] = []
+        wrong: list[str] = []
+        with watched(running, seed=size.seed) as (agents, viewers):
+            ends_at = time.monotonic() + size.seconds
+            while time.monotonic() < ends_at:
+                time.sleep(1.5)
+                filler = fill(data)
+                for _ in range(40):
+                    answer = requests.post(f"{dashboard.url}/api/missions", json={"title": "No room"}, timeout=10)
+                    if not answer.ok:
+                        sentences.add(f"{answer.status_code} {answer.json()['detail']}")
+                    time.sleep(0.1)
+                filler.unlink()
+                began = time.monotonic()
+                if not eventually(_takes_writes(dashboard), BACK_S):
+                    wrong.append(f"no write was taken for {BACK_S:g} s after there was room again")
+                back_s.append(time.monotonic() - began)
+        size.figures["times full"] = len(back_s)
+        size.figures["longest until writes go on (s)"] = round(max(back_s), 1)
+        size.figures["refused with"] = "; ".join(sorted(sentences))
+        if not sentences:
+            wrong.append("the disk was never full")
+        told = _conclude("disks", size, running, dsn, agents, viewers)
+        codes = running.close()
+        if codes != [0]:
+            wrong.append(f"exit codes {codes}")
+        return Told(told.name, told.figures, [*told.wrong, *wrong])
+
+
+def outputs(size: Size) -> Told:
+    """What it prints goes to a full disk, or into a pipe that nobody reads: it works on."""
+    wrong = []
+    with folder() as path, Database(path / "postgres").kept() as database, open("/dev/full", "wb") as full:
+        reading, writing = os.pipe()
+        for name, output in (("full", full.fileno()), ("unread", writing)):
+            data = path / name
+            data.mkdir()
+            dashboard = Dashboard(data, POSTGRES_DSN=database.dsn, **LIMITS)
+            dashboard.output = output
+            dashboard.start()
+            # Each is a line of the log: more than any pipe holds.
+            asked = 0
+            ends_at = time.monotonic() + size.seconds
+            try:
+                while time.monotonic() < ends_at or asked < 1000:
+                    requests.get(f"{dashboard.url}/api/missions", timeout=5).raise_for_status()
+                    asked += 1
+            except requests.RequestException as error:
+                wrong.append(f"{name}: after {asked} lines: {error}")
+            size.figures[f"lines to {name}"] = asked
+            if dashboard.stop() != 0:
+                wrong.append(f"{name}: it does not end well")
+        os.close(writing)
+        os.close(reading)
+    return Told("outputs", size.figures, wrong)
+
+
+def _takes_writes(dashboard: Dashboard) -> Callable[[], bool]:
+    return lambda: requests.post(f"{dashboard.url}/api/missions", json={"title": "Room"}, timeout=5).ok
+
+
+def soak(size: Size) -> Told:
+    """A steady load for long: memory stays flat."""
+    with fleet(1, **LIMITS) as (running, database):
+        assert database is not None
+        with watched(running, seed=size.seed, pause_s=0.02) as (agents, viewers):
+            time.sleep(size.seconds)
+        warm = [sample for sample in running.samples if sample[0] > min(60.0, size.seconds / 3)]
+        size.figures["MB at the beginning"] = round(warm[0][1], 1)
+        size.figures["MB at the end"] = round(warm[-1][1], 1)
+        size.figures["MB more each hour"] = round(_slope(warm) * 3600, 1)
+        return _conclude("soak", size, running, database.dsn, agents, viewers)
+
+
+def _slope(samples: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the line of least squares."""
+    middle = sum(at for at, _ in samples) / len(samples)
+    level = sum(value for _, value in samples) / len(samples)
+    spread = sum((at - middle) ** 2 for at, _ in samples)
+    return sum((at - middle) * (value - level) for at, value in samples) / spread if spread else 0.0
+
+
+def _memory_mb(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * 4096 / 1e6
+
+
+def _slowest_answer(url: str, seconds: float) -> float:
+    slowest_s = 0.0
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        began = time.monotonic()
+        try:
+            get(url, "/api/missions?limit=50")
+        except requests.RequestException:
+            slowest_s = 60.0
+        slowest_s = max(slowest_s, time.monotonic() - began)
+        time.sleep(0.05)
+    return slowest_s
+
+
+SCENARIOS: Mapping[str, Callable[[Size], Told]] = {
+    "kills": kills,
+    "embedded": embedded,
+    "networks": networks,
+    "sockets": sockets,
+    "clocks": clocks,
+    "disks": disks,
+    "outputs": outputs,
+    "flood": flood,
+    "soak": soak,
+}

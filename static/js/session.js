@@ -1,0 +1,20 @@
+// Who looks at the page, and what they may.
+import * as api from './api.js';
+import { signal } from './html.js';
+
+/** @typedef {{name: string, kind: string, scopes: string[]}} Session */
+
+/** `null` until the server has said. */
+export const session = signal(/** @type {Session | null} */ (null));
+
+export async function readSession() {
+  try {
+    const { session: said } = await api.getSession();
+    session.value = Array.isArray(said?.scopes) ? said : null;
+  } catch {
+    session.value = null;
+  }
+}
+
+/** @param {string} scope */
+export const may = (scope) => session.value?.scopes.includes(scope) ?? false;
