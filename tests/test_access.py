@@ -430,7 +430,7 @@ def test_a_page_of_another_origin_cannot_use_the_cookie(dashboard: Dashboard, ad
     upgrade = browser.get(
         f"{dashboard.url}/socket.io/?EIO=4&transport=polling", headers={"Origin": "https://evil.example"}, timeout=10
     )
-    assert upgrade.status_code == 400
+    assert upgrade.status_code == 403
     assert "stolen" not in browser.get(f"{dashboard.url}/api/keys", timeout=10).text
 
 
