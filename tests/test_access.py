@@ -430,7 +430,7 @@ def test_a_page_of_another_origin_cannot_use_the_cookie(dashboard: Dashboard, ad
     upgrade = browser.get(
         f"{dashboard.url}/socket.io/?EIO=4&transport=polling", headers={"Origin": "https://evil.example"}, timeout=10
     )
-    assert upgrade.status_code == 400
+    assert upgrade.status_code == 403
     assert "stolen" not in browser.get(f"{dashboard.url}/api/keys", timeout=10).text
 
 
@@ -495,6 +495,19 @@ def test_open_sockets_end_within_a_second_of_a_revocation(dashboard: Dashboard, 
     wait_for(lambda: ended, 5)
 
     assert ended[0] - began < 1.0
+
+
+def test_a_poll_of_a_socket_that_was_ended_is_told_so(dashboard: Dashboard, admin_key: str) -> None:
+    key_id, key = make_key(dashboard, admin_key, "read")
+    _, other = make_key(dashboard, admin_key, "read")
+    polling = "/socket.io/?EIO=4&transport=polling"
+    sid = json.loads(ask(dashboard, "GET", polling, key).text[1:])["sid"]
+    ask(dashboard, "DELETE", f"/api/keys/{key_id}", admin_key)
+
+    time.sleep(1)  # within which it must have ended
+
+    polled = ask(dashboard, "POST", f"{polling}&sid={sid}", other, data="3")
+    assert (polled.status_code, "Invalid session" in polled.text) == (400, True)
 
 
 def test_a_socket_report_needs_the_scope_to_report(dashboard: Dashboard, admin_key: str) -> None:

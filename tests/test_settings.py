@@ -121,6 +121,20 @@ def test_the_secret_key_is_kept_and_private(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
+def test_production_takes_no_admin_key_of_a_few_characters_again_and_again(tmp_path: Path) -> None:
+    given = environment(
+        tmp_path,
+        ENVIRONMENT="production",
+        POSTGRES_DSN="postgresql://u:p@h/d",
+        MISSION_DASHBOARD_SECRET_KEY="0123456789abcdef0123456789abcdef",
+        MISSION_DASHBOARD_ADMIN_KEY="admin" * 8,
+    )
+
+    with pytest.raises(StartupError, match="ADMIN_KEY must be a real secret"):
+        load_settings(given, tmp_path / "none")
+    assert load_settings({**given, "MISSION_DASHBOARD_ADMIN_KEY": "4f1e9b07" * 4}, tmp_path / "none").is_production
+
+
 def test_a_kept_key_that_others_could_read_is_private_again(tmp_path: Path) -> None:
     """A copied or restored data folder has the modes of whoever copied it."""
     first = load_settings(environment(tmp_path), tmp_path / "none")

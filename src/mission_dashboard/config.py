@@ -508,6 +508,11 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"{SETTINGS['secret_key'].name} must be a real secret of at least {MIN_SECRET} characters "
             "when ENVIRONMENT is production; 'openssl rand -hex 32' makes one."
         )
+    if (admin_key := values.get("admin_key")) and len(set(admin_key)) < MIN_SECRET // 2:
+        problems.append(
+            f"{SETTINGS['admin_key'].name} must be a real secret when ENVIRONMENT is production; "
+            "'openssl rand -hex 32' makes one."
+        )
     if SAMPLE_PASSWORD in (values.get("postgres_dsn") or ""):
         problems.append(
             f"POSTGRES_DSN has the sample password {SAMPLE_PASSWORD!r}: "

@@ -49,3 +49,5 @@ class SocketAccess:
             if connection is not None and not connection.closed:
                 logger.info("%s may not see missions any more: its socket is closed", caller.name)
                 connection.close(wait=False, abort=True)
+                # Engine.IO answers 500 to the next poll of a closed connection that it still knows, and 400 after that.
+                self._server.eio.sockets.pop(eio_sid, None)
