@@ -15,7 +15,7 @@ import socketio
 from socketio.exceptions import SocketIOError
 
 PATIENCE_S = 60.0
-RETRIED = (429, 500, 502, 503, 504, 507)
+RETRIED = (503, 507)
 
 
 class Agents:
