@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from mission_dashboard.access.callers import NOBODY, Kind
 from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.scopes import SCOPES, Role, Scope, granted, needed
 from mission_dashboard.access.service import Access
-from mission_dashboard.access.store import Wanted
-from mission_dashboard.errors import LoginRefused
+from mission_dashboard.access.store import Entry, Wanted
+from mission_dashboard.errors import LoginRefused, StoreUnavailable
 from mission_dashboard.postgres.access_store import PostgresAccessStore
 from mission_dashboard.web.gate import FAILURES_PER_MINUTE
 from mission_dashboard.web.keys import harmless
@@ -182,6 +182,21 @@ def test_a_key_does_what_its_scope_says_and_nothing_else(dashboard: Dashboard, a
         if wanted not in mine:
             assert wanted in answer.json()["detail"]
     assert ask(dashboard, "GET", f"/api/missions/{mission}", key).status_code == 200
+
+
+def test_where_webhooks_go_is_shown_to_admins_alone_for_the_path_may_be_a_token(
+    dashboard: Dashboard, admin_key: str
+) -> None:
+    hook = {"url": "https://hooks.example.com/services/token", "secret": "whsec_" + "QUFB" * 8}
+    said = {"name": "Hook", "kind": "webhook", "webhook": hook}
+    assert ask(dashboard, "POST", "/api/alerts/channels", admin_key, json=said).status_code == 201
+    _, operator = make_key(dashboard, admin_key, "operate")
+
+    seen = ask(dashboard, "GET", "/api/alerts/channels", operator)
+
+    assert "token" not in seen.text
+    assert seen.json()["channels"][0]["goes_to"] == "hooks.example.com"
+    assert "services/token" in ask(dashboard, "GET", "/api/alerts/channels", admin_key).text
 
 
 def test_a_batch_is_no_way_around_the_scope(dashboard: Dashboard, admin_key: str) -> None:
@@ -491,6 +506,48 @@ def test_a_socket_report_needs_the_scope_to_report(dashboard: Dashboard, admin_k
     client.disconnect()
     assert answer["problem"]["status"] == 403
     assert "By socket" not in json.dumps(dashboard.get("/api/missions"))
+    (line,) = wait_for(lambda: dashboard.get("/api/audit?action=SOCKET&actor=read&refused=true")["entries"], 5)
+    assert (line["action"], line["address"], line["status"]) == ("SOCKET mission_report (report)", "203.0.113.9", 403)
+
+
+def test_what_a_batch_may_not_do_is_in_the_audit_log_over_rest_and_sockets(
+    dashboard: Dashboard, admin_key: str
+) -> None:
+    _, key = make_key(dashboard, admin_key, "report", "read", name="batcher")
+    said = {"operations": [{"op": "create", "title": "Fine"}, {"op": "pause", "mission_id": "x"}, {"op": "what"}]}
+    assert ask(dashboard, "POST", "/api/missions/batch", key, json=said).status_code == 200
+    client = connect(dashboard, {"Authorization": f"Bearer {key}"})
+    client.call("mission_report", said, timeout=5)
+    client.disconnect()
+
+    def actions() -> set[str]:
+        return {line["action"] for line in dashboard.get("/api/audit?actor=batcher&refused=true")["entries"]}
+
+    assert wait_for(lambda: actions() if len(actions()) > 1 else None, 5) == {
+        "POST /api/missions/batch (pause)",
+        "SOCKET mission_report (pause)",
+    }
+
+
+def test_what_a_person_reports_over_a_socket_is_in_the_audit_log(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "operate", name="Olga")
+    cookie = log_in(dashboard, key).cookies["mission_dashboard_session"]
+    client = connect(dashboard, {"Cookie": f"mission_dashboard_session={cookie}"})
+
+    client.call("mission_report", {"operations": [{"op": "create", "title": "By Olga"}]}, timeout=5)
+
+    client.disconnect()
+    (line,) = dashboard.get("/api/audit?action=SOCKET&actor=Olga")["entries"]
+    assert (line["action"], line["kind"], line["status"]) == ("SOCKET mission_report (1 operations)", "person", 200)
+
+
+@pytest.mark.parametrize("where", ["polling", "polling&j=0", "websocket"])
+def test_a_page_of_another_site_opens_no_socket_on_this_machine(dashboard: Dashboard, where: str) -> None:
+    """A script element sends no Origin, and asked with ``j`` the answer is a script that it may read."""
+    address = f"{dashboard.url}/socket.io/?EIO=4&transport={where}"
+
+    assert requests.get(address, headers={"Sec-Fetch-Site": "cross-site"}, timeout=5).status_code == 403
+    assert requests.get(address, headers={"Sec-Fetch-Site": "same-site"}, timeout=5).status_code == 403
 
 
 # Proxies.
@@ -652,6 +709,30 @@ def test_what_is_counted_is_written_when_its_minute_is_over(dsn: str, clock: Fro
         store.close()
 
 
+def test_what_was_refused_while_the_database_was_away_is_written_once_it_is_back(dsn: str, clock: FrozenClock) -> None:
+    class Away(PostgresAccessStore):
+        tries = 0
+
+        def add_entries(self, entries: Sequence[Entry]) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise StoreUnavailable("The database does not answer.")
+            super().add_entries(entries)
+
+    store = Away(dsn)
+    audit = Audit(store, clock)
+    audit.open()
+
+    audit.refused(NOBODY, "203.0.113.9", "r1", "GET /api/keys", 401)
+    wait_for(lambda: store.tries, 5)
+    audit.refused(NOBODY, "203.0.113.9", "r2", "GET /api/audit", 401)
+
+    lines = wait_for(lambda: audit.read(Wanted(limit=10)), 5)
+    audit.close()
+    store.close()
+    assert [line.action for line in lines] == ["GET /api/audit", "GET /api/keys"]
+
+
 def test_refusals_at_ever_new_addresses_are_told_one_by_one_only_up_to_a_number(dsn: str, clock: FrozenClock) -> None:
     store = PostgresAccessStore(dsn)
     audit = Audit(store, clock)
@@ -700,7 +781,9 @@ def test_the_audit_log_is_exported_without_formulas(dashboard: Dashboard, admin_
     assert all("actor" in json.loads(line) for line in lines)
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\u00a0=1", "\u200b=1", "＝1", "＋1", "＠S"]
+)
 def test_no_cell_of_an_export_begins_a_formula(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
 
@@ -887,7 +970,14 @@ def test_the_first_key_is_made_on_the_command_line(dsn: str, data_dir: Path) -> 
         lines = iter(process.stdout.readline, "")
         url = next(line.split()[-1] for line in lines if "Mission Dashboard is at" in line)
         headers = {"Authorization": f"Bearer {made}"}
-        assert requests.get(f"{url}/api/keys", headers=headers, timeout=10).json()["keys"][0]["name"] == "first"
+        (key,) = requests.get(f"{url}/api/keys", headers=headers, timeout=10).json()["keys"]
+        assert key["name"] == "first"
+        (line,) = requests.get(f"{url}/api/audit", headers=headers, timeout=10).json()["entries"]
+        assert (line["actor"], line["action"]) == ("the command line", f"create key ('first', admin, {key['id']})")
+        subprocess.run(
+            [*KEYS, "revoke", key["id"], "--dsn", dsn], env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True
+        )
+        assert run_sql(dsn, "SELECT action FROM audit_log ORDER BY id DESC LIMIT 1") == [(f"revoke key {key['id']}",)]
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
@@ -954,3 +1044,23 @@ def test_a_request_whose_end_is_doubtful_is_refused_and_nothing_after_it_is_serv
     assert answer.startswith(("HTTP/1.1 400", "HTTP/1.0 400"))
     assert answer.count("HTTP/1.") == 1
     assert "session" not in answer
+
+
+def test_nothing_that_callers_named_begins_a_line_of_the_log_or_commands_the_terminal(tmp_path: Path) -> None:
+    program = (
+        "import logging, pathlib, sys; from mission_dashboard.logs import set_up_logging\n"
+        "set_up_logging('INFO', pathlib.Path(sys.argv[1]))\n"
+        "logging.getLogger('mission_dashboard').info('%s may not', 'a\\n12:00:00 INFO fake \\x1b[2J\\x9b')"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stderr
+
+    assert said.endswith("a?12:00:00 INFO fake ?[2J? may not [-]\n")
+    assert said.count("\n") == 1
+    assert len((tmp_path / "mission_dashboard.log").read_text().splitlines()) == 1

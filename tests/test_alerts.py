@@ -6,7 +6,11 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from flask.testing import FlaskClient
 from clients import wait_for
 from conftest import FrozenClock, run_sql
 from dashboards import Dashboard, free_port
+from mission_dashboard.alerts import channels
 from mission_dashboard.alerts.addresses import Reach, Refused
 from mission_dashboard.alerts.delivery import Patience
 from mission_dashboard.alerts.service import Alerts
@@ -459,14 +464,74 @@ def test_a_receiver_that_hangs_keeps_nobody_else_waiting(live: Place, receiver: 
     slow.close()
 
 
+@pytest.mark.parametrize("kind", ["webhook", "tls webhook", "email", "tls email", "starttls email"])
+def test_a_receiver_that_sends_a_byte_now_and_then_is_left(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Each byte came in time, so that eight such receivers would keep all others waiting for ever."""
+    monkeypatch.setattr(channels, "WHOLE_S", 1.5)
+    begins = {"webhook": b"HTTP/1.1 ", "email": b"220 ", "starttls email": STARTTLS}
+    with dripping(begins.get(kind, TLS)) as port:
+        config = {
+            "webhook": {"url": f"http{'s' * kind.startswith('tls')}://127.0.0.1:{port}/", "secret": SECRET},
+            "email": {
+                "host": "127.0.0.1",
+                "port": port,
+                "security": kind.removesuffix("email").strip() or "none",
+                "sender": "a@example.com",
+                "recipients": ["b@example.com"],
+            },
+        }
+        kind = kind.split()[-1]
+        channel = place.post("/channels", name="Slow", kind=kind, **{kind: config[kind]})["channel"]
+
+        began = time.monotonic()
+        tested = place.post(f"/channels/{channel['id']}/test")
+
+    assert (tested["sent"], tested["detail"]) == (False, "It did not answer within 1.5 s.")
+    assert time.monotonic() - began < 5
+
+
+TLS = b"\x16\x03\x03\x0f\x00"
+"""How a long record of a handshake begins."""
+STARTTLS = b"220 here\r\n250-here\r\n250 STARTTLS\r\n220 go on\r\n" + TLS
+
+
+@contextmanager
+def dripping(begins: bytes) -> Iterator[int]:
+    """Listen; say how an answer begins, then go on with a byte at a time. Yields the port."""
+    over = threading.Event()
+
+    def drip(taken: socket.socket) -> None:
+        with suppress(OSError), taken:
+            for line in begins.splitlines(keepends=True):
+                taken.sendall(line)
+                over.wait(0.15)
+            while not over.wait(0.05):
+                taken.sendall(b"x")
+
+    def listen() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=listen, daemon=True).start()
+        yield int(listener.getsockname()[1])
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def test_slack_is_told_in_its_own_form(live: Place, receiver: Receiver) -> None:
-    live.rule("failed", severity="critical")
+    live.rule("failed", severity="critical", name="<!channel>")
     live.post("/channels", name="Slack", kind="slack", slack={"url": receiver.url})
 
     live.failed("<b>& co")
 
     wait_for(lambda: receiver.taken)
-    assert receiver.taken[0].said == {"text": "🔴 *critical* “&lt;b&gt;&amp; co” failed: out of memory\nRule: failed"}
+    first, second = receiver.taken[0].said["text"].splitlines()
+    assert first == "🔴 *critical* “&lt;b&gt;&amp; co” failed: out of memory"
+    assert second == "Rule: &lt;!channel&gt;"
 
 
 def test_mail_is_sent_and_no_title_can_add_headers(live: Place) -> None:
@@ -646,6 +711,18 @@ def test_secrets_of_channels_are_never_shown_and_stay_where_they_are_left_out(
     assert live.api.put(f"/api/alerts/channels/{channel['id']}", json=changed).status_code == 422
 
 
+def test_the_password_of_a_mail_server_stays_on_the_way_it_was_given_for(place: Place) -> None:
+    email = {"host": "mail.example.com", "user": "u", "sender": "a@b.c", "recipients": ["d@e.f"]}
+    channel = place.post("/channels", name="E", kind="email", email={**email, "password": "hidden"})["channel"]
+
+    def change(**to: Any) -> int:
+        said = {"name": "E", "kind": "email", "email": {**email, **to}}
+        return int(place.api.put(f"/api/alerts/channels/{channel['id']}", json=said).status_code)
+
+    assert [change(security="none"), change(port=25), change(host="thief.example.com")] == [422, 422, 422]
+    assert [change(recipients=["x@y.z"]), change(security="none", password="hidden")] == [200, 200]
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -740,6 +817,12 @@ def test_the_usual_rules_are_offered_and_created_once(place: Place) -> None:
         "fd00:ec2::254",
         "::ffff:127.0.0.1",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::a00:1",
+        "::7f00:1",
+        "::ffff:0:127.0.0.1",
+        "::5efe:127.0.0.1",
+        "fec0::1",
+        "5f00::1",
         "2002:7f00:1::",
         "2130706433",
         "0x7f000001",
@@ -753,6 +836,8 @@ def test_inner_addresses_are_refused_however_they_are_written(host: str) -> None
 
 def test_public_addresses_and_allowed_hosts_and_networks_are_reached() -> None:
     assert Reach().resolve("93.184.216.34", 443) == "93.184.216.34"
+    for public in ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d822"):
+        assert Reach().resolve(public, 443) == public
     assert Reach(networks=[ipaddress.ip_network("10.0.0.0/8")]).resolve("10.9.8.7", 80) == "10.9.8.7"
     assert Reach(hosts=["localhost"]).resolve("LOCALHOST.", 80) in ("127.0.0.1", "::1")
     with pytest.raises(Refused):
@@ -777,8 +862,6 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     monkeypatch: pytest.MonkeyPatch, make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
 ) -> None:
     """A name that leads outside when checked and inside when connected to (DNS rebinding) gains nothing."""
-    import socket
-
     answers = iter(["127.0.0.2", "127.0.0.1"])
     asked: list[str] = []
     real = socket.getaddrinfo

@@ -181,6 +181,23 @@ def test_a_backup_moves_from_the_embedded_database_to_another_server(
     assert other.get(mission.id).title == "Goes on"
 
 
+def test_nobody_is_logged_in_after_a_restore(
+    make_tracker: MakeTracker, dsn: str, empty_dsn: str, tmp_path: Path
+) -> None:
+    """Who logged out since the backup was made, or whose session was ended, must not be back."""
+    make_tracker()
+    run_sql(
+        dsn,
+        "INSERT INTO access_sessions (id, digest, subject, name, role, created_at, expires_at, address) "
+        "VALUES ('s', 'd', 'ann', 'ann', 'admin', now(), now() + interval '1 day', '-')",
+    )
+    back_up(dsn, tmp_path / "with.dump")
+
+    restore(empty_dsn, tmp_path / "with.dump", replace=False)
+
+    assert run_sql(empty_dsn, "SELECT count(*) FROM access_sessions") == [(0,)]
+
+
 def test_a_restore_on_top_leaves_nothing_of_what_was_there(
     make_tracker: MakeTracker, backup_file: Path, dsn: str, empty_dsn: str
 ) -> None:

@@ -305,6 +305,29 @@ def test_a_phone_has_everything_without_scrolling_sideways(browser: Browser, das
         page.close()
 
 
+HELD_BY = """button => {
+  const { left, top, width, height } = button.getBoundingClientRect();
+  const spots = [[0, 0], [0, -21.5], [0, 21.5], [-21.5, 0], [21.5, 0]];
+  return spots.map(([x, y]) => button.contains(document.elementFromPoint(left + width / 2 + x, top + height / 2 + y)));
+}"""
+
+
+def test_fingers_have_44_pixels_for_each_button_of_a_card(browser: Browser, dashboard: Dashboard) -> None:
+    dashboard.create_running("Runs")
+    asking = dashboard.create_running("Asks")
+    dashboard.post(f"/api/missions/{asking}/ask", text="Go on?", options=["yes", "no"])
+    page = browser.new_page(viewport={"width": 1024, "height": 1366}, has_touch=True, is_mobile=True)
+    try:
+        _open(page, dashboard)
+        expect(page.locator(".mission-card")).to_have_count(2)
+        buttons = page.locator(".mission-card .button").all()
+        assert len(buttons) >= 4
+        for button in buttons:
+            assert button.evaluate(HELD_BY) == [True] * 5, button.inner_text()
+    finally:
+        page.close()
+
+
 def test_the_page_forbids_inline_scripts_and_other_hosts(dashboard: Dashboard, page: Page) -> None:
     answer = page.goto(dashboard.url)
     assert answer is not None

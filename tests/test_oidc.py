@@ -21,12 +21,18 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import oidc_provider_mock
 
-ROLES = "admin=groups:ops, operator=email:ann@example.com, viewer=email:vera@example.com"
+ROLES = "admin=groups:ops, operator=email:ann@example.com, viewer=email:vera@example.com, viewer=groups:everybody"
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "ada": {"email": "ada@example.com", "email_verified": True, "groups": ["dev", "ops"]},
     "ann": {"email": "ann@example.com", "email_verified": True},
     "vera": {"email": "vera@example.com", "email_verified": True},
     "mallory": {"email": "ann@example.com", "email_verified": False},
+    "eve": {
+        "email": "ada@example.com",
+        "email_verified": False,
+        "preferred_username": "eve\nof the log",
+        "groups": ["everybody"],
+    },
     "nobody": {"email": "nobody@example.com", "email_verified": True},
 }
 
@@ -160,4 +166,32 @@ def test_the_first_rule_that_fits_gives_the_role() -> None:
     assert role_of({"groups": "ops"}, rules) is Role.ADMIN
     assert role_of({"groups": "devops", "email": "a@x"}, rules) is Role.OPERATOR
     assert role_of({"email": "a@x", "email_verified": False}, rules) is Role.VIEWER
+    assert role_of({"email": "a@x", "email_verified": "false"}, rules) is Role.VIEWER
+    assert role_of({"email": "a@x", "email_verified": "true"}, rules) is Role.OPERATOR
     assert role_of({"email": "b@x"}, rules[:2]) is None
+
+
+def test_nobody_is_called_after_an_address_that_anybody_could_have_typed(dashboard: Dashboard) -> None:
+    browser = browser_elsewhere()
+    log_in(browser, dashboard, "eve")
+
+    me = browser.get(f"{dashboard.url}/api/session", timeout=10).json()["session"]
+    assert (me["name"], me["kind"]) == ("eve?of the log", "person")
+
+
+def test_the_provider_is_not_asked_without_end_by_who_is_not_logged_in(provider: str, data_dir: Path) -> None:
+    running = Dashboard(
+        data_dir,
+        MISSION_DASHBOARD_OIDC_ISSUER=provider,
+        MISSION_DASHBOARD_OIDC_CLIENT_ID="dashboard",
+        MISSION_DASHBOARD_OIDC_ROLES=ROLES,
+        MISSION_DASHBOARD_RATE_LIMIT="3 per minute",
+    ).start()
+    try:
+        answers = [
+            requests.get(f"{running.url}/auth/oidc/start", allow_redirects=False, timeout=10).status_code
+            for _ in range(5)
+        ]
+        assert answers == [303, 303, 303, 429, 429]
+    finally:
+        running.stop()

@@ -66,6 +66,22 @@ def test_the_link_that_the_start_prints_logs_in_and_leaves_no_key_behind(page: P
     assert "mdk_" not in page.url
 
 
+def test_a_link_with_somebody_elses_key_does_not_replace_who_is_logged_in(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(page)
+    before = page.context.cookies()[0]["value"]
+
+    page.goto("about:blank")
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+
+    expect(page.get_by_text("You are logged in as admin key of the settings")).to_be_visible()
+    expect(page.get_by_label("Key")).to_have_value(admin_key(dashboard))
+    assert page.url == f"{address(dashboard)}/login"
+    assert page.context.cookies()[0]["value"] == before
+    page.get_by_role("button", name="Log in").click()
+    live(page)
+
+
 def test_a_person_logs_in_where_it_wanted_to_go_and_out_again(page: Page, dashboard: Dashboard) -> None:
     dashboard.create("Seen by who may")
     page.goto(f"{address(dashboard)}/?q=seen")

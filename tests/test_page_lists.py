@@ -181,6 +181,27 @@ def test_paused_updates_wait_and_come_all_at_once(page: Page, dashboard: Dashboa
     expect(_cards(page).filter(has_text="Goes on")).to_contain_text("77%")
 
 
+def test_a_page_that_stayed_paused_for_long_holds_no_more_than_so_much_and_then_begins_anew(
+    page: Page, dashboard: Dashboard
+) -> None:
+    dashboard.create("From before")
+    _open(page, dashboard)
+    _shows(page, "From before")
+    page.locator("body").press("p")
+    for _ in range(21):
+        dashboard.post("/api/missions/batch", operations=[{"op": "create", "title": "Came meanwhile"}] * 100)
+    expect(page.locator(".live-state")).to_contain_text("over 2,000 changes waiting", timeout=SLOW_MS)
+    last = dashboard.create("Came last of all")
+
+    page.locator(".live-state").click()
+
+    expect(page.get_by_role("button", name="All 2,102")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator(f'[data-mission="{last}"]')).to_be_visible(timeout=SLOW_MS)
+    expect(_cards(page).filter(has_text="Came meanwhile").first).to_be_visible()
+    dashboard.post(f"/api/missions/{last}/start")
+    expect(_cards(page).filter(has_text="Came last of all")).to_have_attribute("data-status", "running")
+
+
 def test_a_bulk_cancel_names_its_count_first_and_acts_on_exactly_those(page: Page, dashboard: Dashboard) -> None:
     ids = {title: dashboard.create_running(title) for title in ("One", "Two", "Three")}
     _open(page, dashboard)

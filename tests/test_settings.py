@@ -121,6 +121,19 @@ def test_the_secret_key_is_kept_and_private(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_kept_key_that_others_could_read_is_private_again(tmp_path: Path) -> None:
+    """A copied or restored data folder has the modes of whoever copied it."""
+    first = load_settings(environment(tmp_path), tmp_path / "none")
+    for name in ("secret_key", "admin_key"):
+        (tmp_path / "data" / name).chmod(0o644)
+
+    again = load_settings(environment(tmp_path), tmp_path / "none")
+
+    assert (again.secret_key, again.admin_key) == (first.secret_key, first.admin_key)
+    for name in ("secret_key", "admin_key"):
+        assert (tmp_path / "data" / name).stat().st_mode & 0o777 == 0o600
+
+
 def test_a_dotenv_file_is_honoured_and_the_environment_wins(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MISSION_DASHBOARD_PORT=6001\nMISSION_DASHBOARD_LOG_LEVEL=debug\n")
 

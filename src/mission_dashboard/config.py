@@ -525,6 +525,8 @@ def _kept_secret(data_dir: Path, name: str) -> str:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(32))
+        if path.stat().st_mode & 0o077:  # a copy, or a restored folder: nobody else shall read it
+            path.chmod(0o600)
         return path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError as error:
         raise StartupError(f"{path} under MISSION_DASHBOARD_DATA_DIR is no key; delete it.") from error

@@ -76,6 +76,15 @@ class _Terminal(logging.StreamHandler[TextIO]):
         return 2 * unread + size < capacity
 
 
+class _OneLineFormatter(logging.Formatter):
+    """What callers named must neither begin a line of its own nor command the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; what is not printable in it is a question mark."""
+        line = super().formatMessage(record)
+        return line if line.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in line)
+
+
 def set_up_logging(level: str, folder: Path) -> None:
     """Send this package's log to the terminal and to the folder; raise `StartupError` where that is not writable."""
     try:
@@ -94,7 +103,7 @@ def set_up_logging(level: str, folder: Path) -> None:
     )
     terminal = _Terminal()
     terminal.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)-7s %(message)s [%(request_id)s]", datefmt="%H:%M:%S")
+        _OneLineFormatter("%(asctime)s %(levelname)-7s %(message)s [%(request_id)s]", datefmt="%H:%M:%S")
     )
     root = logging.getLogger()
     for handler in list(root.handlers):

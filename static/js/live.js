@@ -38,7 +38,7 @@ const CATCH_UP_MS = 10_000;
 /** @typedef {{now: () => number, after: (ms: number, run: () => void) => () => void, online: () => boolean}} World */
 
 /**
- * Follow the server. Returns how to look again at once (after waking up) and how to stop.
+ * Follow the server. Returns how to look again at once (after waking up), how to begin anew, and how to stop.
  * @param {Socket} socket @param {Listener} tell @param {World} world
  */
 export function follow(socket, tell, world) {
@@ -77,8 +77,9 @@ export function follow(socket, tell, world) {
     initial_data: (payload) => {
       sign();
       const resuming = everConnected && cursor !== '';
+      const isAnew = everConnected && cursor === '';
       everConnected = true;
-      tell.snapshot(payload, false);
+      tell.snapshot(payload, isAnew);
       if (resuming) catchUp();
       else arrived(payload?.cursor);
       // The first moments are busy with painting: an answer timed then would tell of the page, not of the line.
@@ -216,6 +217,12 @@ export function follow(socket, tell, world) {
         hurriedAt = world.now();
         reconnect();
       }
+    },
+    /** Forget what is known and ask for a whole new picture; where there is no connection, the next one brings it. */
+    renew() {
+      if (!everConnected) return;
+      cursor = '';
+      if (socket.connected) catchUp();
     },
     stop() {
       cancelTimers();

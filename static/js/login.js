@@ -5,5 +5,6 @@ if (key) {
   // The key must not stay in the address bar or in the history.
   history.replaceState(null, '', location.pathname + location.search);
   field.value = key;
-  field.form?.requestSubmit();
+  // A link of somebody else must not make a person who is logged in go on as somebody else without a word.
+  if (!('known' in (field.form?.dataset ?? {}))) field.form?.requestSubmit();
 }

@@ -11,7 +11,7 @@ import { attendRecords, followRecords } from './records.js';
 import { readSession } from './session.js';
 import { setTheme, theme } from './settings.js';
 import { advanceMinutes, goTo, takeChanges, takeMetrics, takeSnapshot } from './state.js';
-import { change, correctClock, gather, route, serverNow, startClock, state } from './store.js';
+import { change, correctClock, gather, renewals, route, serverNow, startClock, state } from './store.js';
 import { watchTitle } from './title.js';
 import { parseRoute } from './url.js';
 import { App } from './views/app.js';
@@ -61,6 +61,9 @@ const live = follow(/** @type {any} */ (socket), listener, {
 });
 
 setTheme(theme.value);
+effect(() => {
+  if (renewals.value) live.renew();
+});
 effect(() => attend(route.value.mission));
 followRecords(/** @type {any} */ (socket));
 followAlerts(/** @type {any} */ (socket), openMission);

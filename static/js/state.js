@@ -47,6 +47,8 @@ import { HOME, listKey } from './url.js';
  * @property {ReadonlyMap<string, Deed>} acting what was asked and not yet answered
  * @property {boolean} paused
  * @property {ReadonlyMap<string, any>} held newest update of each mission while paused
+ * @property {boolean} overfull while paused more came than is held; none is, and all is read anew afterwards
+ * @property {number} renewals how often everything had to be read anew
  * @property {number} away changes that came after a gap, until dismissed
  * @property {readonly Toast[]} toasts
  * @property {{created: number, failed: number, completed: number, asked: readonly string[]}} news since it was last announced; of what asks, the ids
@@ -55,6 +57,8 @@ import { HOME, listKey } from './url.js';
 /** Beyond this many missions some are forgotten: at the top of the list its last, elsewhere the new ones that ended. */
 export const MOST_MISSIONS = 12_000;
 const KEPT_MISSIONS = 10_000;
+/** Missions of which changes are held while paused. */
+export const MOST_HELD = 2000;
 const MOST_TOASTS = 4;
 
 /** @type {State['news']} */
@@ -68,7 +72,7 @@ export function initialState(route = HOME) {
     connection: { phase: 'connecting', latency_ms: null, as_of: null },
     service: { status: 'healthy', detail: '' },
     route, feed: newFeed(route), order: [], waiting: 0, passed: 0, reading: { scrolled: false, pointing: false },
-    cursor: '', checked: new Set(), acting: new Map(), paused: false, held: new Map(), away: 0, toasts: [],
+    cursor: '', checked: new Set(), acting: new Map(), paused: false, held: new Map(), overfull: false, renewals: 0, away: 0, toasts: [],
     news: NO_NEWS,
   };
 }
@@ -153,13 +157,16 @@ function holdsAllAlive({ missions, metrics }) {
  * @returns {State}
  */
 export function takeUpdates(state, updates) {
-  if (state.paused) return { ...state, held: holding(state.held, updates) };
+  if (state.paused) return state.overfull ? state : withHeld(state, holding(state.held, updates));
   /** @type {any[]} */
   const newer = updates.filter((update) => (state.missions.get(update?.mission_id)?.version ?? 0) < update?.mission?.version);
   const before = new Map(newer.map((update) => [update.mission_id, state.missions.get(update.mission_id)]));
   const { state: taken } = takeMissions(state, updates.map((update) => update?.mission));
   return { ...taken, history: withUpdates(taken.history, newer, before), news: withNews(taken.news, newer) };
 }
+
+/** What is held for a tab that is paused and forgotten must not grow for days. @param {State} state @param {ReadonlyMap<string, any>} held @returns {State} */
+const withHeld = (state, held) => (held.size > MOST_HELD ? { ...state, held: new Map(), overfull: true } : { ...state, held });
 
 /** @param {ReadonlyMap<string, any>} held @param {readonly any[]} updates */
 function holding(held, updates) {
@@ -211,7 +218,7 @@ function withUpdates(history, updates, before) {
 export function pause(state, paused) {
   if (paused) return { ...state, paused };
   const held = [...state.held.values()];
-  return takeUpdates({ ...state, paused, held: new Map() }, held);
+  return takeUpdates({ ...state, paused, held: new Map(), overfull: false, renewals: state.renewals + Number(state.overfull) }, held);
 }
 
 /** @param {any} raw */

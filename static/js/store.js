@@ -133,4 +133,5 @@ export const paused = computed(() => state.value.paused);
 export const loaded = computed(() => state.value.loaded);
 export const away = computed(() => state.value.away);
 export const counts = computed(() => state.value.counts);
+export const renewals = computed(() => state.value.renewals);
 export const acting = computed(() => state.value.acting);

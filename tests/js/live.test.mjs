@@ -68,6 +68,22 @@ test('more changes than fit one answer are asked for until they are all here', (
   assert.equal(phase(), 'live');
 });
 
+test('what was not held is made good by a whole new picture, now or at the next connection', () => {
+  const { socket, live, of } = followed();
+  socket.open({ missions: [], cursor: 'a.1' });
+
+  live.renew();
+  assert.deepEqual(socket.asked('request_update'), [['request_update', { cursor: '' }]]);
+  socket.hear('data_update', { missions: [], cursor: 'a.5', reset: true });
+  assert.deepEqual(of('snapshot').map(([, fresh]) => fresh), [false, true]);
+
+  socket.drop();
+  live.renew();
+  socket.open({ missions: [], cursor: 'a.9' });
+  assert.deepEqual(of('snapshot').map(([, fresh]) => fresh), [false, true, true]);
+  assert.equal(socket.asked('request_update').length, 1);
+});
+
 test('a whole new picture replaces what was known', () => {
   const { socket, of } = followed();
   socket.open({ missions: [], cursor: 'a.1' });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nextSegment } from '../../static/js/list.js';
 import {
-  MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, listedCount, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
+  MOST_HELD, MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, listedCount, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
   takeUpdates, toggleChecked,
 } from '../../static/js/state.js';
 import { HOME } from '../../static/js/url.js';
@@ -115,6 +115,19 @@ test('while paused what arrives is held, and all of it shows on resuming', () =>
   const resumed = pause(held, false);
   assert.equal(resumed.missions.get(raw.id).progress, 20);
   assert.equal(resumed.held.size, 0);
+});
+
+test('a page that stays paused holds so much and no more, and then begins anew', () => {
+  const updates = Array.from({ length: MOST_HELD }, () => makeUpdate(makeRaw()));
+
+  const full = takeUpdates(pause(stateWith([]), true), updates);
+  assert.equal(full.held.size, MOST_HELD);
+  assert.equal(pause(full, false).renewals, 0);
+
+  const over = takeUpdates(takeUpdates(full, [makeUpdate(makeRaw())]), [makeUpdate(makeRaw())]);
+  assert.deepEqual([over.held.size, over.overfull], [0, true]);
+  const resumed = pause(over, false);
+  assert.deepEqual([resumed.renewals, resumed.overfull, resumed.paused], [1, false, false]);
 });
 
 test('a finished mission grows the newest bar, once', () => {

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 GATHER_S = 0.5
 MAX_GATHERED = 500
 """More different attempts than this within a moment are counted in one line."""
+MAX_WAITING = 5_000
 LINES_PER_MINUTE = 60
 """So many different attempts of one caller and address are told one by one; what comes on top is one line a minute."""
 MINUTE = timedelta(minutes=1)
@@ -38,6 +39,8 @@ class Audit:
         self._clock = clock
         self._lock = threading.Lock()
         self._gathered: dict[_Key, Entry] = {}
+        self._waiting: list[Entry] = []
+        """What could not be written yet."""
         self._minutes: dict[_Key, Entry] = {}
         """What is counted until its minute is over."""
         self._lines: dict[_Key, int] = {}
@@ -96,12 +99,21 @@ class Audit:
     def _due(self, at_once: bool = False) -> list[Entry]:
         """Take what is to be written now."""
         with self._lock:
-            due, self._gathered = list(self._gathered.values()), {}
+            due, self._waiting = self._waiting, []
+            due += self._gathered.values()
+            self._gathered = {}
             now = self._clock()
             for key, entry in list(self._minutes.items()):
                 if at_once or not timedelta(0) <= now - entry.at < MINUTE:
                     due.append(self._minutes.pop(key))
         return due
+
+    def _keep(self, entries: Sequence[Entry]) -> int:
+        """Let lines wait for the next try, as many as there is room for; return how many."""
+        with self._lock:
+            kept = entries[: max(0, MAX_WAITING - len(self._waiting))]
+            self._waiting.extend(kept)
+        return len(kept)
 
     def _write(self, entries: Sequence[Entry]) -> None:
         if not entries:
@@ -109,7 +121,10 @@ class Audit:
         try:
             self._store.add_entries(entries)
         except Unavailable as error:
-            logger.warning("%d lines about refused attempts are not in the audit log: %s", len(entries), error)
+            kept = self._keep(entries)
+            logger.warning("%d lines about refused attempts wait for the database: %s", kept, error)
+            if kept < len(entries):
+                logger.error("%d lines about refused attempts are lost: too many wait", len(entries) - kept)
         except Exception:  # the top of a thread
             logger.exception("%d lines about refused attempts are not in the audit log", len(entries))
 

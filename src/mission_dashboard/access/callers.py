@@ -36,6 +36,8 @@ class Caller:
 
 
 LOCAL = Caller("local", "this machine", Kind.LOCAL, ALL)
+COMMAND_LINE = Caller("command line", "the command line", Kind.LOCAL, ALL)
+"""Who works in the database itself."""
 NOBODY = Caller("nobody", "nobody", Kind.NOBODY, frozenset())
 
 

@@ -14,6 +14,8 @@ from mission_dashboard.concurrency import blocking
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+GLOBAL_V6 = ipaddress.ip_network("2000::/3")
+"""All that is assigned to be public; `is_global` takes for public whatever is not assigned to anything else."""
 
 
 class Refused(Exception):
@@ -43,6 +45,8 @@ class Reach:
     def _is_allowed(self, address: Address) -> bool:
         if any(address.version == network.version and address in network for network in self.networks):
             return True
+        if address.version == 6 and address not in GLOBAL_V6 and address not in NAT64:
+            return False
         return all(inner.is_global and not inner.is_multicast for inner in (address, *_inside(address)))
 
 

@@ -6,10 +6,12 @@ import http.client
 import smtplib
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import orjson
@@ -20,6 +22,8 @@ from mission_dashboard.alerts.rules import Channel
 from mission_dashboard.alerts.signing import signature
 
 TIMEOUT_S = 10.0
+WHOLE_S = 30.0
+"""How long a receiver may take altogether, however steadily it sends a byte now and then; less than a lease."""
 USER_AGENT = "Mission-Dashboard"
 MARKS = {"info": "🔵", "warning": "🟠", "critical": "🔴"}
 
@@ -62,9 +66,9 @@ class Senders:
         )
 
     def _slack(self, config: Mapping[str, Any], notification: Notification) -> None:
-        text = notification.line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        text = _slack_text(notification.line)
         mark = "🟢" if notification.kind == "resolved" else MARKS.get(notification.severity, "")
-        lines = [f"{mark} *{notification.severity}* {text}", f"Rule: {notification.alert['rule']}"]
+        lines = [f"{mark} *{notification.severity}* {text}", f"Rule: {_slack_text(notification.alert['rule'])}"]
         self._post(config["url"], orjson.dumps({"text": "\n".join(lines)}), {})
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -76,8 +80,9 @@ class Senders:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             own = {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
-            connection.request("POST", target, body, {**own, **headers})
-            status = connection.getresponse().status
+            with _whole_time(connection):
+                connection.request("POST", target, body, {**own, **headers})
+                status = connection.getresponse().status
         finally:
             connection.close()
         if not 200 <= status < 300:
@@ -94,13 +99,15 @@ class Senders:
         message.set_content(_mail_text(notification))
         host, port = config["host"], config["port"]
         address = self._reach.resolve(host, port)
-        client = (_CheckedSmtps if config["security"] == "tls" else _CheckedSmtp)(address, host, port)
+        client = (_CheckedSmtps if config["security"] == "tls" else _CheckedSmtp)(address)
         try:
-            if config["security"] == "starttls":
-                client.starttls(context=ssl.create_default_context())
-            if config.get("user"):
-                client.login(config["user"], config.get("password") or "")
-            client.send_message(message)
+            with _whole_time(client):
+                client.connect_to(host, port)
+                if config["security"] == "starttls":
+                    client.starttls(context=_Handshakes(client))  # type: ignore[call-overload]
+                if config.get("user"):
+                    client.login(config["user"], config.get("password") or "")
+                client.send_message(message)
         finally:
             client.close()
 
@@ -119,13 +126,20 @@ class _Checked(http.client.HTTPConnection):
         """Connect to the address and nowhere else."""
         self.sock = socket.create_connection((self._address, self.port), TIMEOUT_S)
         if self._is_tls:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            _Handshakes(self).wrap_socket(self.sock, server_hostname=self.host)
 
 
 class _CheckedSmtp(smtplib.SMTP):
-    def __init__(self, address: str, host: str, port: int) -> None:
+    def __init__(self, address: str) -> None:
         self._address = address
-        super().__init__(host, port, timeout=TIMEOUT_S)
+        super().__init__(timeout=TIMEOUT_S)
+
+    def connect_to(self, host: str, port: int) -> None:
+        """Connect to the address that was checked, and greet."""
+        self._host = host  # the name that its certificate must have
+        code, said = self.connect(host, port)
+        if code != 220:
+            raise smtplib.SMTPConnectError(code, said)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return socket.create_connection((self._address, port), timeout)
@@ -134,7 +148,59 @@ class _CheckedSmtp(smtplib.SMTP):
 class _CheckedSmtps(_CheckedSmtp):
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         raw = super()._get_socket(host, port, timeout)
-        return ssl.create_default_context().wrap_socket(raw, server_hostname=host)
+        return _Handshakes(self).wrap_socket(raw, server_hostname=host)
+
+
+class TooSlow(TimeoutError):
+    """A receiver took longer than `WHOLE_S`."""
+
+
+class _Holder(Protocol):
+    """Whoever talks to a receiver over a socket."""
+
+    sock: Any
+
+
+class _Handshakes:
+    """Begins TLS; its holder has the socket before the handshake, so that `_whole_time` can end it."""
+
+    def __init__(self, holder: _Holder) -> None:
+        self._holder = holder
+
+    def wrap_socket(self, raw: socket.socket, *, server_hostname: str) -> ssl.SSLSocket:
+        """Return the socket once both sides agreed."""
+        context = ssl.create_default_context()
+        wrapped = context.wrap_socket(raw, server_hostname=server_hostname, do_handshake_on_connect=False)
+        self._holder.sock = wrapped
+        wrapped.do_handshake()
+        return wrapped
+
+
+@contextmanager
+def _whole_time(holder: _Holder) -> Iterator[None]:
+    """End what takes longer than `WHOLE_S`; each wait for a byte has a time of its own, but all of them have none."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError, AttributeError):
+            holder.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(WHOLE_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if late.is_set():
+            raise TooSlow from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _slack_text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _mail_text(notification: Notification) -> str:
@@ -155,7 +221,8 @@ def _one_line(text: str) -> str:
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return f"It did not answer within {TIMEOUT_S:g} s."
+        within_s = WHOLE_S if isinstance(error, TooSlow) else TIMEOUT_S
+        return f"It did not answer within {within_s:g} s."
     if isinstance(error, ssl.SSLError):
         return f"Its certificate or TLS is not good: {error.reason or error}."
     if isinstance(error, smtplib.SMTPResponseException):

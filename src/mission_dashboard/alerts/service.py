@@ -188,6 +188,9 @@ class Alerts:
         secret = SECRETS.get(said.kind)
         if before is not None and secret and secret in before.config and not _goes_elsewhere(before, config):
             config.setdefault(secret, before.config[secret])
+        if before is not None and secret in before.config and secret not in config and config.get("user"):
+            wrong = "is required, anew where the server, its port or security is another."
+            raise InvalidValue.of(f"{said.kind}.{secret}", wrong)
         if (needed := NEEDED.get(said.kind)) and needed not in config:
             raise InvalidValue.of(f"{said.kind}.{needed}", "is required, anew where the address is another.")
         channel = Channel(channel_id or str(uuid7()), said.name, said.kind, config, said.enabled)
@@ -290,8 +293,8 @@ def filter_of(said: AlertFilterSaid) -> Filter:
 
 def _goes_elsewhere(before: Channel, config: Mapping[str, Any]) -> bool:
     """Whether a kept secret would go to another receiver than it was given for."""
-    place = {"webhook": "url", "email": "host"}.get(before.kind)
-    return place is not None and before.config.get(place) != config.get(place)
+    place = {"webhook": ("url",), "email": ("host", "port", "security")}.get(before.kind, ())
+    return any(before.config.get(part) != config.get(part) for part in place)
 
 
 def _found(value: T | None, what: str, its_id: str) -> T:

@@ -14,6 +14,7 @@ from mission_dashboard.cli.outcomes import Told
 from mission_dashboard.cli.words import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 SCOPES = ("report", "read", "operate", "admin")
 COLUMNS = ("id", "name", "scopes", "state", "last used")
 
@@ -68,7 +69,11 @@ def create_key(
     """Make a key called NAME, and print it this once."""
     wanted = list(scopes) or ["report"]
     if dsn:
-        made = _in_database(dsn, lambda access: _create(access, name, wanted, days))
+        made = _in_database(
+            dsn,
+            lambda access: _create(access, name, wanted, days),
+            lambda made: f"create key ({printable(name)!r}, {' '.join(wanted)}, {made['key']['id']})",
+        )
     else:
         made = connection.api().create_key(name, wanted, days)
     secret = str(made["secret"])
@@ -83,16 +88,21 @@ def create_key(
 def revoke_key(connection: Connection, dsn: str | None, key_id: str) -> None:
     """Make a key worthless at once; KEY is its id. What is open with it is closed within a second."""
     if dsn:
-        _in_database(dsn, lambda access: access.revoke_key(key_id))
+        _in_database(dsn, lambda access: access.revoke_key(key_id), lambda _: f"revoke key {printable(key_id)}")
         answer: Mapping[str, Any] = {"message": "Key revoked"}
     else:
         answer = connection.api().revoke_key(key_id)
     connection.show(answer, "Key revoked.")
 
 
-def _in_database(dsn: str, work: Callable[[Any], Any]) -> Any:
-    """Do something with the keys in the database behind a DSN, migrating it where needed."""
+def _in_database(dsn: str, work: Callable[[Any], T], action: Callable[[T], str] | None = None) -> T:
+    """Do something with the keys in the database behind a DSN, migrating it where needed.
+
+    ``action`` says what a change was, for the audit log.
+    """
     try:
+        from mission_dashboard.access.audit import Audit
+        from mission_dashboard.access.callers import COMMAND_LINE
         from mission_dashboard.access.service import Access
         from mission_dashboard.postgres.access_store import PostgresAccessStore
         from mission_dashboard.postgres.store import PostgresStore
@@ -103,9 +113,16 @@ def _in_database(dsn: str, work: Callable[[Any], Any]) -> Any:
     missions.close()
     store = PostgresAccessStore(dsn)
     try:
-        return work(Access(store, None, timedelta(hours=1), lambda: datetime.now(timezone.utc)))
+        done = work(Access(store, None, timedelta(hours=1), _now))
+        if action is not None:
+            Audit(store, _now).changed(COMMAND_LINE, "-", "-", action(done), 200)
+        return done
     finally:
         store.close()
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def _create(access: Any, name: str, scopes: Sequence[str], days: float | None) -> Mapping[str, Any]:

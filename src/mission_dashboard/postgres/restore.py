@@ -213,6 +213,8 @@ def _settle(dsn: str) -> int:
         connection = connect(dsn, "mission-dashboard restore")
         connection.timeout_s = SLOW_STATEMENT_TIMEOUT_S
         try:
+            # Those who had logged out since, or whose key was revoked, must not be back.
+            fetch(connection, "DELETE FROM access_sessions")
             fetch(connection, "ANALYZE")
         finally:
             connection.close()

@@ -11,6 +11,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 
 from mission_dashboard.access.callers import Kind
+from mission_dashboard.access.scopes import Scope
 from mission_dashboard.alerts.firings import Firing
 from mission_dashboard.alerts.rules import USUAL_RULES, Channel, Rule, Silence
 from mission_dashboard.alerts.said import AlertAcknowledgeSaid, AlertChannelSaid, AlertRuleSaid, AlertSilenceSaid
@@ -107,7 +108,9 @@ class Views:
 
     def channels(self) -> Response:
         inputs.no_query()
-        return answer({"channels": [channel_to_wire(channel) for channel in self._alerts.store.channels()]})
+        may_change = Scope.ADMIN in caller_of(request.environ).scopes
+        channels = self._alerts.store.channels()
+        return answer({"channels": [channel_to_wire(channel, whole=may_change) for channel in channels]})
 
     def create_channel(self) -> Response:
         channel = self._alerts.put_channel(None, understand(AlertChannelSaid, inputs.json_object(request)))
@@ -179,14 +182,15 @@ def rule_to_wire(rule: Rule) -> dict[str, Any]:
     return row
 
 
-def channel_to_wire(channel: Channel) -> dict[str, Any]:
-    """Return a channel without its secrets."""
+def channel_to_wire(channel: Channel, *, whole: bool = True) -> dict[str, Any]:
+    """Return a channel without its secrets; ``whole`` for who may change it."""
     shown = {"id": channel.id, "name": channel.name, "kind": channel.kind, "enabled": channel.enabled}
-    return {**shown, "created_at": channel.created_at, "goes_to": _where(channel), "settings": _shown(channel)}
+    settings = _shown(channel) if whole else {}
+    return {**shown, "created_at": channel.created_at, "goes_to": _where(channel), "settings": settings}
 
 
 def _shown(channel: Channel) -> Mapping[str, Any]:
-    """Return what of its configuration may be seen by whoever may read."""
+    """Return what of its configuration an admin sees. The path is part of it: with many receivers it is a token."""
     if channel.kind == "webhook":
         return {"url": _plain_url(channel.config["url"])}
     if channel.kind == "email":

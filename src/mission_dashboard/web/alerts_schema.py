@@ -83,7 +83,7 @@ CHANNEL: Schema = {
     "enabled": FLAG,
     "created_at": TIME,
     "goes_to": {**TEXT, "description": "where to, in words"},
-    "settings": {"type": "object", "description": "its settings without secrets"},
+    "settings": {"type": "object", "description": "its settings without secrets, for admins; empty for others"},
 }
 SILENCE: Schema = {
     "id": TEXT,

@@ -19,8 +19,15 @@ from mission_dashboard.reports import MAX_NAME, DayBudgetSaid, NewMission, under
 from mission_dashboard.steering import Deliver
 from mission_dashboard.web import inputs
 from mission_dashboard.web.answers import answer, etag
-from mission_dashboard.web.gate import caller_of
-from mission_dashboard.web.operations import ADDRESSES, OPERATIONS, mission_answer, run_batch, understood_by
+from mission_dashboard.web.gate import caller_of, notes_of
+from mission_dashboard.web.operations import (
+    ADDRESSES,
+    OPERATIONS,
+    mission_answer,
+    not_allowed,
+    run_batch,
+    understood_by,
+)
 from mission_dashboard.web.waiting import Waiting
 
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
@@ -123,7 +130,11 @@ class _Views:
         said = inputs.json_object(request)
         if unknown := said.keys() - {"operations"}:
             raise InvalidValue.of(sorted(unknown)[0][:MAX_NAME], "is not a known field. Send operations.")
-        return answer(run_batch(self._tracker, said.get("operations"), wire.now(), caller_of(request.environ)))
+        operations = said.get("operations")
+        done = run_batch(self._tracker, operations, wire.now(), caller_of(request.environ))
+        if refused := not_allowed(done["results"], operations):
+            notes_of(request.environ).refused = refused
+        return answer(done)
 
     def directive(self, mission_id: str) -> Response:
         wait_s, said = inputs.waiting("known")

@@ -42,6 +42,7 @@ NOTES = "mission_dashboard.notes"
 """What a view tells the audit log: who logged in, what exactly was changed."""
 COOKIE = "mission_dashboard_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
+BATCH = "/api/missions/batch"
 LOGIN_CALLBACK = "/auth/oidc/callback"
 """A GET that changes something: it opens a session."""
 MAX_SECRET = 200
@@ -64,12 +65,14 @@ class Notes:
 
     caller: Caller
     detail: str = ""
+    refused: str = ""
+    """What of a batch its caller may not do."""
 
 
 def notes_of(environ: Environ) -> Notes:
     """Return where a view tells the audit log what it knows."""
-    notes: Notes = environ.setdefault(NOTES, Notes(caller_of(environ)))
-    return notes
+    notes: Notes | None = environ.get(NOTES)
+    return notes or Notes(caller_of(environ))
 
 
 class Gate:
@@ -109,7 +112,7 @@ class Gate:
             return refusal(environ, start_response)
         if _is_recorded(method, path, wanted, caller):
             return self._app(environ, self._recording(environ, caller, start_response))
-        return self._app(environ, self._noting_limits(environ, start_response))
+        return self._app(environ, self._noting_refusals(environ, caller, path, start_response))
 
     # Who it is.
 
@@ -190,6 +193,23 @@ class Gate:
         address = environ.get("REMOTE_ADDR") or "-"
         self._audit.limited(caller_of(environ), address, request_id.get(), _action(environ))
 
+    def note_operations(self, environ: Environ, refused: str) -> None:
+        """Take note of what a caller may not do, of what it sent together."""
+        address = environ.get("REMOTE_ADDR") or "-"
+        self._audit.refused(caller_of(environ), address, request_id.get(), f"{_action(environ)} ({refused})", 403)
+
+    def note_done(self, environ: Environ, detail: str) -> None:
+        """Write to the audit log what a person did over a socket; programs' reports are in each mission's history."""
+        caller = caller_of(environ)
+        if caller.kind is Kind.PERSON:
+            self._changed(caller, environ, f"{_action(environ)} ({_plain(detail)})", 200)
+
+    def _changed(self, caller: Caller, environ: Environ, action: str, status: int) -> None:
+        try:
+            self._audit.changed(caller, environ.get("REMOTE_ADDR") or "-", request_id.get(), action, status)
+        except Unavailable as error:
+            logger.error("done but not in the audit log: %s by %s: %s", action, caller.name, error)
+
     def _note(self, environ: Environ, caller: Caller, status: int) -> None:
         self._audit.refused(caller, environ.get("REMOTE_ADDR") or "-", request_id.get(), _action(environ), status)
 
@@ -207,20 +227,24 @@ class Gate:
             elif code in (401, 403):
                 self._audit.refused(known, address, request_id.get(), action, code)
             elif code < 400:
-                try:
-                    self._audit.changed(known, address, request_id.get(), action, code)
-                except Unavailable as error:
-                    logger.error("done but not in the audit log: %s by %s: %s", action, known.name, error)
+                self._changed(known, environ, action, code)
+            if notes.refused:
+                self.note_operations(environ, notes.refused)
             return start_response(status, headers, *rest)
 
         return start
 
-    def _noting_limits(self, environ: Environ, start_response: StartResponse) -> StartResponse:
-        """Return a ``start_response`` for what is not recorded itself: of that, only what was too much is noted."""
+    def _noting_refusals(
+        self, environ: Environ, caller: Caller, path: str, start_response: StartResponse
+    ) -> StartResponse:
+        """Return a ``start_response`` for what is not recorded itself: of that, only what was refused is noted."""
+        notes = environ[NOTES] = Notes(caller) if path == BATCH else None
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             if status.startswith("429"):
                 self.note_limited(environ)
+            elif notes is not None and notes.refused:
+                self.note_operations(environ, notes.refused)
             return start_response(status, headers, *rest)
 
         return start

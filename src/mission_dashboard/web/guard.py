@@ -55,7 +55,7 @@ class Guard:
         )
         app.register_blueprint(make_keys(app, self.access, self.audit, limit, settings.static_url))
         if provider is not None:
-            app.register_blueprint(make_oidc(self.access, provider, settings))
+            app.register_blueprint(make_oidc(self.access, provider, settings, limit))
 
     def wrap(self, app: WsgiApp) -> WsgiApp:
         """Put the gate before the application."""
@@ -73,6 +73,14 @@ class Guard:
     def note_limited(self, environ: Environ) -> None:
         """Take note of a report over a socket that was one too many: the gate saw only the socket's own request."""
         self._the_gate().note_limited(environ)
+
+    def note_refused_operations(self, environ: Environ, refused: str) -> None:
+        """Take note of what a caller may not do over a socket."""
+        self._the_gate().note_operations(environ, refused)
+
+    def note_done(self, environ: Environ, detail: str) -> None:
+        """Take note of what a caller did over a socket."""
+        self._the_gate().note_done(environ, detail)
 
     def _the_gate(self) -> Gate:
         assert self._gate is not None

@@ -25,7 +25,8 @@ from mission_dashboard.web.pages import page_headers
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
 EXPORT_PAGE = 1_000
 FIELDS = ("at", "actor", "kind", "address", "request_id", "action", "status", "count")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""The wide ones too: spreadsheets take them for the others where people write Chinese, Japanese or Korean."""
 
 
 def make_keys(app: Flask, access: Access, audit: Audit, limit: Limit, static_url: str) -> Blueprint:
@@ -159,4 +160,5 @@ def _csv(audit: Audit, wanted: Wanted) -> Iterator[str]:
 def harmless(value: object) -> str:
     """Return a cell's text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    is_odd = not text.isprintable() or text[:1].isspace()
+    return f"'{text}" if is_odd or text.startswith(_FORMULA) else text

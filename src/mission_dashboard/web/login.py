@@ -27,7 +27,14 @@ def make_login(
     def page(status: int = 200, problem: str = "") -> Response:
         following = _local_path(request.values.get("next", "/"))
         shown = Response(
-            render_template("login.html", problem=problem, next=following, provider=provider), status=status
+            render_template(
+                "login.html",
+                problem=problem,
+                next=following,
+                provider=provider,
+                person=_name_of_person(caller_of(request.environ)),
+            ),
+            status=status,
         )
         shown.headers.update(headers)
         return shown
@@ -82,6 +89,10 @@ def entered(session: Session, cookie: str, following: str, *, is_secure: bool) -
     going.headers["Cache-Control"] = "no-store"
     notes_of(request.environ).caller = Caller(f"session:{session.id}", session.name, Kind.PERSON, frozenset())
     return going
+
+
+def _name_of_person(caller: Caller) -> str:
+    return caller.name if caller.kind is Kind.PERSON else ""
 
 
 def _as_seen(caller: Caller) -> dict[str, object]:

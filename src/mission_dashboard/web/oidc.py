@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from mission_dashboard.web.login import entered
 
 logger = logging.getLogger(__name__)
 
+Limit = Callable[[Callable[..., Any]], Callable[..., Any]]
 FLOW_COOKIE = "mission_dashboard_oidc"
 FLOW_S = 600
 """How long a person may take at the provider."""
@@ -112,8 +113,10 @@ class Provider:
             ).validate(claims)
         except (JoseError, ValueError) as error:
             raise ProviderFailed(f"the provider's token cannot be believed: {error}") from error
-        name = claims.get("email") or claims.get("preferred_username") or claims.get("name") or claims["sub"]
-        return Person(f"oidc:{claims['sub']}", str(name)[:200], claims)
+        email = claims.get("email") if _may_be_its_email(claims) else None
+        name = email or claims.get("preferred_username") or claims.get("name") or claims["sub"]
+        shown = "".join(sign if sign.isprintable() else "?" for sign in str(name)[:200])
+        return Person(f"oidc:{claims['sub']}", shown, claims)
 
     def _client(self, callback: str, state: str | None = None) -> Any:
         from authlib.integrations.httpx_client import OAuth2Client
@@ -155,12 +158,16 @@ class Provider:
         return said
 
 
-def make_oidc(access: Access, provider: Provider, settings: Settings) -> Blueprint:
-    """Return the blueprint of the two addresses: where the button leads, and where the provider sends people back."""
+def make_oidc(access: Access, provider: Provider, settings: Settings, limit: Limit) -> Blueprint:
+    """Return the blueprint of the two addresses: where the button leads, and where the provider sends people back.
+
+    ``limit`` decorates them: each call may ask the provider something.
+    """
     oidc = Blueprint("oidc", __name__, url_prefix="/auth/oidc")
     sealed = URLSafeTimedSerializer(settings.secret_key, salt="oidc-flow")
 
     @oidc.get("/start")
+    @limit
     def start() -> AnyResponse:
         try:
             address, remembered = provider.begin(_callback())
@@ -179,6 +186,7 @@ def make_oidc(access: Access, provider: Provider, settings: Settings) -> Bluepri
         return going
 
     @oidc.get("/callback")
+    @limit
     def callback() -> AnyResponse:
         try:
             remembered = sealed.loads(request.cookies.get(FLOW_COOKIE, ""), max_age=FLOW_S)
@@ -212,6 +220,11 @@ def _failed(error: ProviderFailed) -> Response:
     return problem(502, "The identity provider failed", f"Logging in failed: {error}. Try again, or tell an admin.")
 
 
+def _may_be_its_email(claims: Mapping[str, Any]) -> bool:
+    """Whether the provider does not say that anybody could have typed this address; some say so in text."""
+    return claims.get("email_verified", True) in (True, "true", "True")
+
+
 def role_of(claims: Mapping[str, Any], rules: tuple[RoleRule, ...]) -> Role | None:
     """Return the role of the first rule that fits what the provider says of a person.
 
@@ -221,7 +234,7 @@ def role_of(claims: Mapping[str, Any], rules: tuple[RoleRule, ...]) -> Role | No
         if rule.value == "*" and not rule.claim:
             return Role(rule.role)
         held = claims.get(rule.claim)
-        if rule.claim == "email" and claims.get("email_verified") is False:
+        if rule.claim == "email" and not _may_be_its_email(claims):
             continue
         if rule.value == held or (isinstance(held, list) and rule.value in held):
             return Role(rule.role)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -131,6 +131,13 @@ def run_batch(tracker: MissionTracker, operations: object, now: datetime, caller
             for command, operation in zip(understood, operations, strict=True)
         ]
     }
+
+
+def not_allowed(results: Sequence[Mapping[str, Any]], operations: object) -> str:
+    """Return the names of the operations that their caller may not do, or nothing."""
+    said = operations if isinstance(operations, list) else []
+    names = {one["op"] for one, result in zip(said, results, strict=False) if result["status"] == 403}
+    return ", ".join(sorted(names))
 
 
 def _understood(operation: object, caller: Caller) -> Command | MissionDashboardError:

@@ -1,4 +1,4 @@
-"""Refuses writes that a page of another origin makes a browser send.
+"""Refuses writes, and sockets, that a page of another origin makes a browser ask for.
 
 Browsers say where a request comes from, in ``Sec-Fetch-Site`` and ``Origin``; programs such as curl say neither and
 pass.
@@ -14,6 +14,8 @@ from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PING = "/ping/"
 """Addresses that write upon GET too."""
+SOCKETS = "/socket.io"
+"""A GET here opens a connection, and its answer may be read as a script (JSONP)."""
 ANY = "*"
 
 
@@ -32,7 +34,7 @@ class OriginGuard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if self._writes(environ) and self._is_foreign(environ):
+        if self._is_for_own_pages(environ) and self._is_foreign(environ):
             if self._refused is not None:
                 self._refused(environ, 403)
             refusal = problem(
@@ -44,8 +46,8 @@ class OriginGuard:
             return refusal(environ, start_response)
         return self._app(environ, start_response)
 
-    def _writes(self, environ: Environ) -> bool:
-        return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith(PING)
+    def _is_for_own_pages(self, environ: Environ) -> bool:
+        return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith((PING, SOCKETS))
 
     def _is_foreign(self, environ: Environ) -> bool:
         origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")

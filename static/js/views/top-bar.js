@@ -4,6 +4,7 @@ import { clock, count, plural } from '../format.js';
 import { go, openSystem, setPaused } from '../actions.js';
 import { alertCounts } from '../alerts.js';
 import { may, readSession, session } from '../session.js';
+import { MOST_HELD } from '../state.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
 import { dialog, searchBox } from '../ui.js';
@@ -34,9 +35,10 @@ const PHASES = { connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnec
 function LiveState() {
   const { phase, latency_ms: latency, as_of: asOf } = connection.value;
   if (paused.value) {
-    const held = state.value.held.size;
+    const { held, overfull } = state.value;
+    const waiting = overfull ? `over ${plural(MOST_HELD, 'change')}` : plural(held.size, 'change');
     return html`<button type="button" class="live-state" data-phase="paused" onClick=${() => setPaused(false)} title="Go on painting what arrives">
-      <${Icon} name="play" />Paused<span class="live-state__more"> · ${plural(held, 'change')} waiting</span></button>`;
+      <${Icon} name="play" />Paused<span class="live-state__more"> · ${waiting} waiting</span></button>`;
   }
   const more = phase === 'live' ? (latency === null ? '' : `${Math.round(latency)} ms`) : asOf === null ? '' : `as of ${clock(asOf)}`;
   return html`<span class="live-state" data-phase=${phase} role="status">
