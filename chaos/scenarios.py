@@ -16,10 +16,10 @@ from pathlib import Path
 import requests
 
 from chaos.network import Faulty
-from chaos.people import Agents, Viewer
+from chaos.people import Agents, Viewer, get
 from chaos.places import Clock, Database, Fleet, fill, fleet, folder, mounted, redis
 from chaos.sockets import IdleSockets, dribble, unread_viewers
-from chaos.verdict import Verdict, eventually, get, judge
+from chaos.verdict import Verdict, eventually, judge
 from dashboards import Dashboard
 
 MOST_MB = 250.0
