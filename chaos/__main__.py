@@ -11,7 +11,7 @@ from pathlib import Path
 from chaos.scenarios import SCENARIOS, Size, Told
 
 RESULTS = Path(__file__).parent / "results"
-USUAL_MINUTES = {"kills": 5.0, "embedded": 2.0, "networks": 3.0, "soak": 20.0}
+USUAL_MINUTES = {"kills": 5.0, "freezes": 3.0, "embedded": 2.0, "networks": 3.0, "soak": 20.0}
 
 
 def shown(told: Told) -> str:

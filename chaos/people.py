@@ -15,7 +15,28 @@ import socketio
 from socketio.exceptions import SocketIOError
 
 PATIENCE_S = 60.0
-RETRIED = (429, 500, 502, 503, 504, 507)
+RETRIED = (503, 507)
+
+
+def get(url: str, path: str) -> Any:
+    """Read from the API of a server."""
+    answer = requests.get(f"{url}{path}", timeout=10)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def all_missions(url: str) -> dict[str, dict[str, Any]]:
+    """Return every mission, as REST has it."""
+    found: dict[str, dict[str, Any]] = {}
+    cursor = ""
+    while True:
+        page = get(url, f"/api/missions?limit=200{cursor}")
+        if page.get("degraded"):
+            raise requests.ConnectionError("answered from memory: not all there are")
+        found.update((mission["id"], mission) for mission in page["missions"])
+        if page["next_cursor"] is None:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
 
 
 class Agents:
@@ -149,6 +170,9 @@ class Viewer:
         self._chance = random.Random(seed)
         self._cursor: str | None = None
         self._is_behind = False
+        self._must_read = threading.Event()
+        self._hearing = threading.Lock()
+        self._current: socketio.Client | None = None
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._stay, daemon=True)
         self._thread.start()
@@ -166,9 +190,10 @@ class Viewer:
         while not self._leaving.is_set():
             broken = threading.Event()
             client = socketio.Client(reconnection=False)
-            client.on("initial_data", self._on_initial)
-            client.on("data_update", self._on_missed)
-            client.on("mission_update", self._on_update)
+            self._current = client
+            client.on("initial_data", self._of_this(client, self._on_initial))
+            client.on("data_update", self._of_this(client, self._on_missed))
+            client.on("mission_update", self._of_this(client, self._on_update))
             client.on("metrics_update", lambda said: self.metrics.update(said["metrics"]))
             client.on("alert", self.notices.append)
             client.on("disconnect", lambda *_, its=broken: its.set())
@@ -177,13 +202,38 @@ class Viewer:
                 url = self._chance.choice(self._urls())
                 client.connect(url, headers=self._headers, transports=["websocket"], wait_timeout=5)
                 while not broken.wait(0.1) and not self._leaving.is_set():
-                    pass
+                    self._read_again(url)
             except (SocketIOError, OSError, ValueError):
                 time.sleep(0.1)
             self.breaks += not self._leaving.is_set()
-            self._is_behind = True
+            with self._hearing:
+                self._current = None
+                self._is_behind = True
             with suppress(SocketIOError, OSError):
                 client.disconnect()
+
+    def _of_this(self, client: socketio.Client, hear: Callable[[dict[str, Any]], None]) -> Callable[[Any], None]:
+        """Hear what a connection says, while it is ours: a slow one talks on after it was given up."""
+
+        def hear_if_ours(said: dict[str, Any]) -> None:
+            with self._hearing:
+                if self._current is client:
+                    hear(said)
+
+        return hear_if_ours
+
+    def _read_again(self, url: str) -> None:
+        """After a whole new picture, which has not all missions, read the others as the page does."""
+        if not self._must_read.is_set():
+            return
+        self._must_read.clear()
+        try:
+            missions = list(all_missions(url).values())
+        except (OSError, ValueError, KeyError):
+            self._must_read.set()
+            return
+        with self._hearing:
+            self._take(missions)
 
     def _on_connect(self, client: socketio.Client) -> None:
         if self._cursor is not None:
@@ -196,6 +246,9 @@ class Viewer:
             self._is_behind = False
 
     def _on_missed(self, said: dict[str, Any]) -> None:
+        if said["reset"]:
+            self.picture.clear()
+            self._must_read.set()
         self._take(said["missions"])
         self._cursor = said["cursor"]
         self._is_behind = False

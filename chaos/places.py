@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import struct
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -97,7 +98,7 @@ class Database:
         """Kill the session that writes: PostgreSQL ends all others and recovers."""
         for process in self.processes[1:]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "mission_dashboard" in " ".join(process.cmdline()):
+                if _is_session(process):
                     process.kill()
                     return
 
@@ -109,19 +110,30 @@ class Database:
                 run_sql(self.dsn, "SELECT 1")
                 return
             except psycopg2.OperationalError:
-                assert time.monotonic() < ends_at, "PostgreSQL does not come back"
+                assert time.monotonic() < ends_at, f"PostgreSQL does not come back: {self.last_lines()}"
                 time.sleep(0.1)
+
+    def last_lines(self, count: int = 20) -> list[str]:
+        """Return the end of its log."""
+        (log,) = self._server.cluster_dir.parent.glob("*.log")
+        return log.read_text(errors="replace").splitlines()[-count:]
 
     def freeze(self, seconds: float) -> None:
         """Let all of it stand still for a while, as with a hung disk."""
         processes = self.processes
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
+        _suspend(processes)
         time.sleep(seconds)
-        for process in reversed(processes):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
+        _resume(reversed(processes))
+
+    def freeze_sessions(self, seconds: float, chance: random.Random) -> None:
+        """Let some sessions stand still, so that what they were about to commit comes late, and in another order."""
+        sessions = [process for process in self.processes[1:] if _is_session(process)]
+        some = chance.sample(sessions, chance.randint(1, len(sessions))) if sessions else []
+        _suspend(some)
+        time.sleep(seconds)
+        for session in some:
+            _resume([session])
+            time.sleep(chance.uniform(0, 0.5))
 
     def stop(self) -> None:
         """End it."""
@@ -134,6 +146,24 @@ class Database:
             yield self
         finally:
             self.stop()
+
+
+def _is_session(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "[local]" in " ".join(process.cmdline())  # the others of its children are nobody's
+    return False
+
+
+def _suspend(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+
+
+def _resume(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 class Fleet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -15,15 +16,22 @@ from pathlib import Path
 import requests
 
 from chaos.network import Faulty
-from chaos.people import Agents, Viewer
+from chaos.people import Agents, Viewer, get
 from chaos.places import Clock, Database, Fleet, fill, fleet, folder, mounted, redis
 from chaos.sockets import IdleSockets, dribble, unread_viewers
-from chaos.verdict import Verdict, eventually, get, judge
+from chaos.verdict import Verdict, eventually, judge
 from dashboards import Dashboard
 
 MOST_MB = 250.0
 BACK_S = 20.0
+LONG_S = 7.0
+"""Longer than any write or read waits for PostgreSQL."""
+FLAT_MB = 60.0
+"""More growth each hour than this is no noise, where it was measured for ten minutes."""
 DISK_MB = 160
+OTHER_ADDRESS = "127.0.0.2"
+OTHER_EVERY_S = 0.7
+"""Fewer than a hundred in a minute."""
 NOTICED_S = 30.0
 """A wire that fell silent is noticed after 40 s: shorter runs do without."""
 LIMITS = {"MISSION_DASHBOARD_RATE_LIMIT": "1000000 per minute", "MISSION_DASHBOARD_REPORT_LIMIT": "1000000 per minute"}
@@ -134,6 +142,27 @@ def kills(size: Size) -> Told:
         return _conclude("kills", size, running, database.dsn, agents, viewers)
 
 
+def freezes(size: Size) -> Told:
+    """PostgreSQL, or some of its sessions, stand still for so long that writes are given up, and commit late."""
+    chance = random.Random(size.seed)
+    frozen = 0
+    with fleet(1, **LIMITS) as (running, database):
+        assert database is not None
+        with watched(running, seed=size.seed) as (agents, viewers):
+            ends_at = time.monotonic() + size.seconds
+            while time.monotonic() < ends_at:
+                time.sleep(chance.uniform(0.3, 1.5))
+                seconds = chance.choice([0.5, 2, 4, LONG_S])
+                if chance.random() < 0.5:
+                    database.freeze(seconds)
+                else:
+                    database.freeze_sessions(seconds, chance)
+                frozen += 1
+            time.sleep(1)
+        size.figures["times frozen"] = frozen
+        return _conclude("freezes", size, running, database.dsn, agents, viewers)
+
+
 def embedded(size: Size) -> Told:
     """One dashboard with its own PostgreSQL: either is killed, or both at once."""
     chance = random.Random(size.seed)
@@ -223,17 +252,16 @@ def flood(size: Size) -> Told:
                 statuses[status] = statuses.get(status, 0) + 1
 
         floods = [threading.Thread(target=ask) for _ in range(8)]
-        # Agents' reports count apart, so they go on; each agent needs no more than a few creates a minute.
         for thread in floods:
             thread.start()
         began = time.monotonic()
-        with requests.Session() as other:
-            slowest_s = 0.0
-            while time.monotonic() - began < size.seconds:
-                asked = time.monotonic()
-                other.get(f"{dashboard.url}/api/health", timeout=10)
-                slowest_s = max(slowest_s, time.monotonic() - asked)
-                time.sleep(0.05)
+        slowest_s = 0.0
+        others: set[int] = set()
+        while time.monotonic() - began < size.seconds:
+            asked = time.monotonic()
+            others.add(_ask_from(OTHER_ADDRESS, dashboard.port, "/api/missions"))
+            slowest_s = max(slowest_s, time.monotonic() - asked)
+            time.sleep(OTHER_EVERY_S)
         stopping.set()
         for thread in floods:
             thread.join()
@@ -241,6 +269,7 @@ def flood(size: Size) -> Told:
         minutes = 2 + int(size.seconds // 60)
         wrong = [] if set(statuses) <= {200, 429} else [f"answers: {statuses}"]
         wrong += [] if passed <= 100 * minutes else [f"{passed} were served in {minutes} minutes"]
+        wrong += [] if others == {200} else [f"another address is answered {sorted(others)}"]
         wrong += [] if slowest_s < 2 else [f"another one waited {slowest_s:.1f} s"]
         wrong += [] if running.memory_mb < MOST_MB else [f"memory: {running.memory_mb:.0f} MB"]
         figures = {
@@ -321,6 +350,7 @@ def disks(size: Size) -> Told:
         size.figures["refused with"] = "; ".join(sorted(sentences))
         if not sentences:
             wrong.append("the disk was never full")
+        wrong += [f"refused with {said}" for said in sorted(sentences) if said[:3] not in ("503", "507")]
         told = _conclude("disks", size, running, dsn, agents, viewers)
         codes = running.close()
         if codes != [0]:
@@ -369,8 +399,11 @@ def soak(size: Size) -> Told:
         warm = [sample for sample in running.samples if sample[0] > min(60.0, size.seconds / 3)]
         size.figures["MB at the beginning"] = round(warm[0][1], 1)
         size.figures["MB at the end"] = round(warm[-1][1], 1)
-        size.figures["MB more each hour"] = round(_slope(warm) * 3600, 1)
-        return _conclude("soak", size, running, database.dsn, agents, viewers)
+        growth_mb = _slope(warm) * 3600
+        size.figures["MB more each hour"] = round(growth_mb, 1)
+        told = _conclude("soak", size, running, database.dsn, agents, viewers)
+        grows = size.seconds >= 600 and growth_mb > FLAT_MB
+        return Told(told.name, told.figures, [*told.wrong, *([f"{growth_mb:.0f} MB more each hour"] if grows else [])])
 
 
 def _slope(samples: Sequence[tuple[float, float]]) -> float:
@@ -379,6 +412,15 @@ def _slope(samples: Sequence[tuple[float, float]]) -> float:
     level = sum(value for _, value in samples) / len(samples)
     spread = sum((at - middle) ** 2 for at, _ in samples)
     return sum((at - middle) * (value - level) for at, value in samples) / spread if spread else 0.0
+
+
+def _ask_from(address: str, port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(address, 0))
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def _memory_mb(pid: int) -> float:
@@ -402,6 +444,7 @@ def _slowest_answer(url: str, seconds: float) -> float:
 
 SCENARIOS: Mapping[str, Callable[[Size], Told]] = {
     "kills": kills,
+    "freezes": freezes,
     "embedded": embedded,
     "networks": networks,
     "sockets": sockets,

@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from chaos.people import Agents, Viewer
+from chaos.people import Agents, Viewer, all_missions, get
 from conftest import run_sql
 
 LIFE = re.compile(r"created(,started(,progress)*)?(,(completed|failed|cancelled))?")
@@ -53,25 +53,6 @@ def eventually(is_so: Callable[[], bool], within_s: float = SETTLE_S) -> bool:
             pass
         time.sleep(0.1)
     return False
-
-
-def get(url: str, path: str) -> Any:
-    """Read from the API of a server."""
-    answer = requests.get(f"{url}{path}", timeout=10)
-    answer.raise_for_status()
-    return answer.json()
-
-
-def all_missions(url: str) -> dict[str, dict[str, Any]]:
-    """Return every mission, as REST has it."""
-    found: dict[str, dict[str, Any]] = {}
-    cursor = ""
-    while True:
-        page = get(url, f"/api/missions?limit=200{cursor}")
-        found.update((mission["id"], mission) for mission in page["missions"])
-        if page["next_cursor"] is None:
-            return found
-        cursor = f"&cursor={page['next_cursor']}"
 
 
 def judge(dsn: str, urls: Sequence[str], agents: Agents, viewers: Sequence[Viewer]) -> Verdict:

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.scenarios import SCENARIOS, Size
 
-SECONDS = {"kills": 12.0, "embedded": 6.0, "networks": 6.0, "clocks": 8.0, "disks": 5.0, "soak": 6.0}
+SECONDS = {"kills": 12.0, "freezes": 8.0, "embedded": 6.0, "networks": 6.0, "clocks": 8.0, "disks": 5.0, "soak": 6.0}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
