@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -26,7 +27,7 @@ from clients import wait_for
 from conftest import FrozenClock, run_sql
 from dashboards import ROOT, Dashboard, free_port
 from mission_dashboard.access.audit import LINES_PER_MINUTE, Audit
-from mission_dashboard.access.callers import NOBODY, Kind
+from mission_dashboard.access.callers import NOBODY, Kind, new_secret
 from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.scopes import SCOPES, Role, Scope, granted, needed
 from mission_dashboard.access.service import Access
@@ -850,6 +851,87 @@ def test_a_session_ends_with_the_key_it_was_opened_with_in_every_process(dsn: st
     for access, store in ((first, first_store), (second, second_store)):
         access.close()
         store.close()
+
+
+def test_a_secret_made_by_another_process_is_good_at_once(dsn: str) -> None:
+    clock = FrozenClock()
+    clock.now = clock.now.replace(year=2099)
+    stores = [PostgresAccessStore(dsn) for _ in range(2)]
+    first, second = (Access(store, None, timedelta(hours=12), clock) for store in stores)
+    for access in (first, second):
+        access.open()
+    for _ in range(20):
+        key, secret = first.create_key("k", [Scope.READ], None, "test")
+        caller = second.by_secret(secret, "-")
+        assert caller
+        assert caller.id == f"key:{key.id}"
+        _, cookie = second.log_in(secret, "192.0.2.1")
+        person = first.by_secret(cookie, "-")
+        assert person
+        assert person.kind is Kind.PERSON
+    for access in (first, second):
+        access.close()
+    for store in stores:
+        store.close()
+
+
+class _CountedStore(PostgresAccessStore):
+    looks = 0
+    is_away = False
+
+    def access_version(self) -> int:
+        self.looks += 1
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return super().access_version()
+
+
+def test_who_guesses_keys_does_not_keep_the_database_busy(dsn: str) -> None:
+    store = _CountedStore(dsn)
+    access = Access(store, None, timedelta(hours=12), FrozenClock())
+    access.open()
+    began, before = time.monotonic(), store.looks
+    found: list[object] = []
+
+    def guess() -> None:
+        while time.monotonic() < began + 1.0:
+            found.append(access.by_secret(new_secret(), "-"))
+
+    guessing = [threading.Thread(target=guess) for _ in range(8)]
+    for thread in guessing:
+        thread.start()
+    for thread in guessing:
+        thread.join()
+    assert len(found) > 20
+    assert not any(found)
+    assert store.looks - before <= 30
+    before = store.looks
+    access.by_secret("what has not the form of a key", "-")
+    assert store.looks - before <= 1, "but for the look that is due anyway"
+    access.close()
+    store.close()
+
+
+def test_a_key_that_cannot_be_looked_up_is_not_called_wrong(dsn: str) -> None:
+    store = _CountedStore(dsn)
+    access = Access(store, "a" * 40, timedelta(hours=12), FrozenClock())
+    access.open()
+    store.is_away = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            access.by_secret(new_secret(), "-")
+    assert access.by_secret("a" * 40, "-"), "what is known is known"
+    store.is_away = False
+    wait_for(lambda: _is_unknown(access), 3)
+    access.close()
+    store.close()
+
+
+def _is_unknown(access: Access) -> bool:
+    try:
+        return access.by_secret(new_secret(), "-") is None
+    except StoreUnavailable:
+        return False
 
 
 def test_sessions_end_with_the_settings_that_let_them_in(dsn: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from dashboards import Dashboard
+from mission_dashboard.access.callers import new_secret
 from test_outage import _eventually, database_processes
 
 
@@ -86,3 +87,28 @@ def test_a_frozen_database_is_noticed_soon_though_many_connections_lay_idle(dash
     assert (read[0], read[1] < 4) == (503, True)
     assert is_told
     assert told_after_s < 6
+
+
+def test_a_key_that_is_not_known_is_answered_soon_and_not_called_wrong_while_the_database_is_frozen(
+    dashboard: Dashboard,
+) -> None:
+    known, unknown = ("mdk_" + (dashboard.data_dir / "admin_key").read_text().strip(), new_secret())
+
+    def status_with(secret: str) -> tuple[int, float, Any]:
+        def call() -> None:
+            asked = urllib.request.Request(
+                f"{dashboard.url}/api/missions", headers={"Authorization": f"Bearer {secret}"}
+            )
+            urllib.request.urlopen(asked, timeout=10).close()
+
+        return outcome_of(call)
+
+    assert status_with(unknown)[0] == 401
+    with ThreadPoolExecutor(12) as callers, frozen_database(dashboard):
+        answers = list(callers.map(status_with, [unknown] * 24))
+        assert status_with(known)[0] == 200
+
+    assert {status for status, _, _ in answers} == {503}
+    assert max(took_s for _, took_s, _ in answers) < 5
+    assert answers[0][2]["Retry-After"]
+    assert _eventually(lambda: status_with(unknown)[0] == 401)

@@ -11,6 +11,9 @@ from enum import Enum
 from mission_dashboard.access.scopes import ALL, Role, Scope
 
 KEY_PREFIX = "mdk_"
+SECRET_BYTES = 32
+SECRET_LENGTH = len(KEY_PREFIX) + 43
+"""The bytes in base64, without padding."""
 SHOWN_LENGTH = 12
 """So much of a key is kept in clear, to tell keys apart."""
 
@@ -77,7 +80,12 @@ class Session:
 
 def new_secret() -> str:
     """Return a new key: 256 random bits, recognisable to people and to scanners of leaked keys."""
-    return KEY_PREFIX + secrets.token_urlsafe(32)
+    return KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def is_one_of_ours(secret: str) -> bool:
+    """Whether a secret has the form of those that `new_secret` makes."""
+    return len(secret) == SECRET_LENGTH and secret.startswith(KEY_PREFIX)
 
 
 def digest_of(secret: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,15 +18,18 @@ from mission_dashboard.access.callers import (
     Kind,
     Session,
     digest_of,
+    is_one_of_ours,
     new_secret,
 )
 from mission_dashboard.access.scopes import Role, Scope, granted, of_role
 from mission_dashboard.access.store import AccessStore
-from mission_dashboard.errors import KeyNotFound, LoginRefused, SessionNotFound, Unavailable
+from mission_dashboard.errors import KeyNotFound, LoginRefused, SessionNotFound, StoreUnavailable, Unavailable
 
 logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S = 0.5
+LOOK_REST_S = 0.05
+"""Between two looks that unknown secrets bring about: whoever guesses keys must not keep the database busy."""
 USE_INTERVAL_S = 5.0
 FORGET_INTERVAL_S = 3600.0
 MAX_USES = 10_000
@@ -53,6 +57,8 @@ class Access:
         self._session_for = session_for
         self._clock = clock
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._looked_at = self._failed_at = -LOOK_INTERVAL_S
         self._version = -1
         self._keys: Mapping[bytes, Key] = {}
         self._sessions: Mapping[bytes, Session] = {}
@@ -77,9 +83,16 @@ class Access:
     # Who calls.
 
     def by_secret(self, secret: str, address: str) -> Caller | None:
-        """Return the caller who has this key or this session's secret, if it is good."""
+        """Return the caller who has this key or this session's secret, if it is good.
+
+        A secret that is not known here may be a moment old and another process's: raises `Unavailable` where the
+        store does not say.
+        """
         digest = digest_of(secret)
         caller = self._callers.get(digest)
+        if caller is None and is_one_of_ours(secret):
+            self._look_again()
+            caller = self._callers.get(digest)
         if caller is None or not self._is_in_time(caller):
             return None
         if caller.kind is Kind.KEY and len(self._uses) < MAX_USES:
@@ -186,10 +199,27 @@ class Access:
 
     # Following the store.
 
+    def _look_again(self) -> None:
+        """Take over what changed until now; those who ask at once are served by one look."""
+        asked_at = time.monotonic()
+        with self._turn:
+            if self._looked_at >= asked_at:
+                return
+            if time.monotonic() - self._failed_at < LOOK_INTERVAL_S:
+                raise StoreUnavailable("The database does not answer, so this key cannot be looked up. Try again.")
+            time.sleep(max(0.0, self._looked_at + LOOK_REST_S - time.monotonic()))
+            try:
+                self._look()
+            except Unavailable:
+                self._failed_at = time.monotonic()
+                raise
+
     def _look(self) -> None:
         """Take over what changed in the store."""
         with self._lock:
+            began_at = time.monotonic()
             version = self._store.access_version()
+            self._looked_at = began_at
             if version == self._version:
                 return
             self._keys = dict(self._store.live_keys())

@@ -28,6 +28,8 @@ from mission_dashboard.reports import understand
 logger = logging.getLogger(__name__)
 
 MEASURE_EVERY_S = 10.0
+REST_S = 0.2
+"""Between two looks at what happened: each is a transaction, beside those of the writes."""
 TELL_EVERY_S = 1.0
 FORGET_EVERY_S = 3600.0
 KEEP = timedelta(days=90)
@@ -61,7 +63,7 @@ class Alerts:
         self._sending: Sending | None = None
         self._delivery = Delivery(store, self._senders, lambda: tracker.now, patience or Patience())
         self._wake = threading.Event()
-        self._closed = False
+        self._closing = threading.Event()
         self._told: Summary | None = None
         self._told_at = 0.0
         self._forgot_at = time.monotonic()
@@ -76,7 +78,7 @@ class Alerts:
 
     def close(self) -> None:
         """Stop; what was not delivered is in the database."""
-        self._closed = True
+        self._closing.set()
         self._wake.set()
         self._delivery.close()
         self.store.close()
@@ -99,10 +101,10 @@ class Alerts:
             self._wake.set()
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closing.is_set():
             self._wake.wait()
             self._wake.clear()
-            if self._closed or not self._tracker.is_up:
+            if self._closing.is_set() or not self._tracker.is_up:
                 continue
             try:
                 self._look()
@@ -112,8 +114,9 @@ class Alerts:
                     logger.warning("alerts wait for the database: %s", error)
                 self._is_away = True
             except Exception:  # the top of a thread: the next look may go well
-                if not self._closed:
+                if not self._closing.is_set():
                     logger.exception("evaluating alert rules failed")
+            self._closing.wait(REST_S)
 
     def _look(self) -> None:
         while self._evaluator.run():

@@ -31,6 +31,7 @@ from mission_dashboard.acting import Actor, acting
 from mission_dashboard.errors import Unavailable
 from mission_dashboard.logs import request_id
 from mission_dashboard.web.answers import problem
+from mission_dashboard.web.errors import answer_ours
 from mission_dashboard.web.origins import PING, SAFE_METHODS
 from mission_dashboard.web.proxies import FORWARDED
 from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
@@ -90,7 +91,12 @@ class Gate:
         """Serve one request."""
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         wanted = needed(method, path)
-        caller, by_cookie = self._identify(environ)
+        try:
+            caller, by_cookie = self._identify(environ)
+        except Unavailable as error:
+            if wanted is not PUBLIC:
+                return answer_ours(error)(environ, start_response)
+            caller, by_cookie = NOBODY, False
         environ[CALLER] = caller
         act_for(caller, environ)
         if wanted is not PUBLIC and not wanted & caller.scopes:
@@ -117,7 +123,7 @@ class Gate:
     # Who it is.
 
     def _identify(self, environ: Environ) -> tuple[Caller, bool]:
-        """Return the caller, and whether a cookie made it known."""
+        """Return the caller, and whether a cookie made it known; raise `Unavailable` where that cannot be said now."""
         address = environ.get("REMOTE_ADDR") or "-"
         secret = _secret_in(environ)
         if secret is not None:
@@ -186,7 +192,11 @@ class Gate:
 
     def note_refused(self, environ: Environ, status: int) -> None:
         """Take note of a request that somebody else refused."""
-        self._note(environ, self._identify(environ)[0], status)
+        try:
+            caller, _ = self._identify(environ)
+        except Unavailable:
+            caller = NOBODY
+        self._note(environ, caller, status)
 
     def note_limited(self, environ: Environ) -> None:
         """Take note of a call that was one too many for its caller's rate limit."""
