@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,49 @@ def test_a_chunked_body_is_read(dashboard: Dashboard) -> None:
     assert dashboard.get(f"/api/missions/{mission_id}")["mission"]["result"] == "all"
     too_large = (b"x" * 100_000 for _ in range(101))
     assert send(dashboard, "/api/missions", too_large)[0] == 413
+
+
+@pytest.mark.parametrize("mode", ["eventlet", "gevent", "threading"])
+def test_reports_of_every_length_are_read_to_their_end_and_not_beyond(data_dir: Path, dsn: str, mode: str) -> None:
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_ASYNC_MODE=mode).start()
+    try:
+        _read_reports_of_every_length(dashboard, mode)
+    finally:
+        dashboard.stop()
+
+
+def _read_reports_of_every_length(dashboard: Dashboard, mode: str) -> None:
+    mission_id = dashboard.create_running("Lengths")
+    for length in (1, 10, 9_000, 99_950, 100_050, 300_000):
+        said = json.dumps({"heartbeat": True}) if length == 1 else json.dumps({"progress": 5, "step": "s"})
+        body = (said + " " * (length - len(said))).encode()
+        assert send(dashboard, f"/api/missions/{mission_id}/progress", body)[0] == (422 if length == 1 else 200)
+    version = dashboard.get(f"/api/missions/{mission_id}")["mission"]["version"]
+
+    report = json.dumps({"progress": 9}).encode()
+    for missing in (1, 50, 200_000):
+        with socket.create_connection(("127.0.0.1", dashboard.port), timeout=10) as connection:
+            connection.sendall(
+                f"POST /api/missions/{mission_id}/progress HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(report) + missing}\r\n\r\n".encode()
+                + report
+            )
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")
+    assert dashboard.get(f"/api/missions/{mission_id}")["mission"]["version"] == version
+
+    if mode == "threading":  # it closes each connection
+        return
+    with socket.create_connection(("127.0.0.1", dashboard.port), timeout=10) as connection:
+        one = (
+            f"POST /api/missions/{mission_id}/progress HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(report)}\r\n\r\n".encode()
+            + report
+        )
+        connection.sendall(one + one)
+        answered = b""
+        while answered.count(b"HTTP/1.1 200 ") < 2:
+            answered += connection.recv(65_536) or pytest.fail(answered.decode())
 
 
 def test_a_large_wrong_body_is_refused_soon_and_shortly(dashboard: Dashboard) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Response
 
@@ -31,9 +32,37 @@ class JsonResponse(Response):
         return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
 
 
-def answer(payload: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+class Answer(NamedTuple):
+    """What is answered, ready to be sent: to Flask as a response, or by itself, which costs a tenth of that."""
+
+    body: bytes
+    status: int
+    headers: Mapping[str, str] | None
+
+    def as_response(self) -> Response:
+        """Return it as Flask wants it."""
+        return JsonResponse(self.body, self.status, self.headers, JSON)
+
+    def send(self, start_response: StartResponse, more: Mapping[str, str]) -> Iterable[bytes]:
+        """Send it, with more headers."""
+        headers = [("Content-Type", JSON), ("Content-Length", str(len(self.body)))]
+        headers.extend((self.headers or {}).items())
+        headers.extend(more.items())
+        start_response(_STATUS_LINES[self.status], headers)
+        return [self.body]
+
+
+_STATUS_LINES: Mapping[int, str] = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def prepared(payload: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """Return the payload with the time of the answer."""
-    return JsonResponse(wire.dumps({**payload, "timestamp": wire.now()}), status, headers, JSON)
+    return Answer(wire.dumps({**payload, "timestamp": wire.now()}), status, headers)
+
+
+def answer(payload: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the payload with the time of the answer, as Flask wants it."""
+    return prepared(payload, status, headers).as_response()
 
 
 def etag(mission: Mission) -> dict[str, str]:

@@ -18,7 +18,7 @@ from mission_dashboard.missions import Mission
 from mission_dashboard.reports import MAX_NAME, DayBudgetSaid, NewMission, understand
 from mission_dashboard.steering import Deliver
 from mission_dashboard.web import inputs
-from mission_dashboard.web.answers import answer, etag
+from mission_dashboard.web.answers import Answer, answer, etag, prepared
 from mission_dashboard.web.gate import caller_of, notes_of
 from mission_dashboard.web.operations import (
     ADDRESSES,
@@ -68,7 +68,7 @@ def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blue
     return api
 
 
-def operate(tracker: MissionTracker, request: Request, name: str, mission_id: str) -> Response:
+def operate(tracker: MissionTracker, request: Request, name: str, mission_id: str) -> Answer:
     """Do what the request asks with the mission, and return it with what its agent shall do."""
     operation = OPERATIONS[name]
     said = understood_by(name, inputs.json_object(request), caller_of(request.environ))
@@ -76,15 +76,15 @@ def operate(tracker: MissionTracker, request: Request, name: str, mission_id: st
     payload = mission_answer(outcome, operation.message, wire.now())
     if operation.status == 201:
         return _created(outcome, payload)
-    return answer(payload, headers=etag(outcome.mission))
+    return prepared(payload, headers=etag(outcome.mission))
 
 
-def _created(outcome: Outcome, payload: dict[str, Any]) -> Response:
+def _created(outcome: Outcome, payload: dict[str, Any]) -> Answer:
     mission = outcome.mission
     headers = {"Location": f"/api/missions/{mission.id}", **etag(mission)}
     if outcome.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return answer({"mission_id": mission.id, **payload}, 201, headers)
+    return prepared({"mission_id": mission.id, **payload}, 201, headers)
 
 
 class _Views:
@@ -108,7 +108,7 @@ class _Views:
     def create(self) -> Response:
         new = understand(NewMission, inputs.json_object(request))
         outcome = self._tracker.execute(Create(new, inputs.idempotency_key()))
-        return _created(outcome, mission_answer(outcome, "Mission created", wire.now()))
+        return _created(outcome, mission_answer(outcome, "Mission created", wire.now())).as_response()
 
     def get(self, mission_id: str) -> Response:
         inputs.no_query()
@@ -124,7 +124,7 @@ class _Views:
         return answer({"events": [wire.event(event) for event in events], "next_cursor": following})
 
     def operate(self, name: str, mission_id: str) -> Response:
-        return operate(self._tracker, request, name, mission_id)
+        return operate(self._tracker, request, name, mission_id).as_response()
 
     def batch(self) -> Response:
         said = inputs.json_object(request)

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from mission_dashboard.errors import MissionDashboardError
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.web.answers import Answer
 from mission_dashboard.web.api import operate
 from mission_dashboard.web.errors import answer_http, answer_ours, answer_unforeseen
 from mission_dashboard.web.inputs import MAX_BODY_BYTES
@@ -44,13 +45,15 @@ class ReportLane:
             return self._app(environ, start_response)
         passage = self._gate(environ)
         if passage.refusal is not None:
-            response: Response = answer_http(passage.refusal)
+            done: Answer | Response = answer_http(passage.refusal)
         else:
-            response = self._report(environ, found[1], found[2])
-        response.headers.extend(passage.headers)
-        return response(environ, start_response)
+            done = self._report(environ, found[1], found[2])
+        if isinstance(done, Answer):
+            return done.send(start_response, passage.headers)
+        done.headers.extend(passage.headers)
+        return done(environ, start_response)
 
-    def _report(self, environ: Environ, mission_id: str, name: str) -> Response:
+    def _report(self, environ: Environ, mission_id: str, name: str) -> Answer | Response:
         try:
             return operate(self._tracker, _Report(environ, populate_request=False), ADDRESSES[name], mission_id)
         except MissionDashboardError as error:
