@@ -239,6 +239,19 @@ def test_the_palette_finds_missions_and_runs_commands(page: Page, dashboard: Das
     assert "mission" in _query(page)
 
 
+def test_what_is_typed_right_after_a_dialog_was_called_goes_into_it(page: Page, dashboard: Dashboard) -> None:
+    _open(page, dashboard)
+    focused = page.evaluate(
+        """async () => {
+          const key = { key: 'k', ctrlKey: true, bubbles: true, cancelable: true };
+          document.body.dispatchEvent(new KeyboardEvent('keydown', key));
+          for (let turn = 0; turn < 10; turn += 1) await null;  // before the next key, or any frame, can come
+          return document.activeElement.className;
+        }"""
+    )
+    assert focused == "palette__field"
+
+
 def test_the_keyboard_moves_opens_selects_and_closes(page: Page, dashboard: Dashboard) -> None:
     _mixed(dashboard)
     _open(page, dashboard)

@@ -1,5 +1,5 @@
 // The frame of all dialogs: the browser's own <dialog>, which keeps the focus inside and gives it back.
-import { html, useEffect, useRef, useState } from '../html.js';
+import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { notify } from '../actions.js';
 import { dialog, question } from '../ui.js';
 import { Budgets } from './budgets.js';
@@ -38,7 +38,8 @@ export const closeDialog = () => {
 /** @param {{title: string, kind?: string, hideTitle?: boolean, children?: any}} props */
 export function Dialog({ title, kind = '', hideTitle = false, children }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => {
+  // At once, and not after the next frame: what is typed meanwhile would be lost.
+  useLayoutEffect(() => {
     const shown = /** @type {HTMLDialogElement} */ (element.current);
     const before = document.activeElement;
     shown.showModal();
