@@ -224,9 +224,7 @@ class Writer:
             due_s = min(self._probe_at, self._next_follow_at if self.up else self._probe_at) - time.monotonic()
             if not self._queue and not self._closing and due_s > 0:
                 self._wake.wait(due_s)
-        # Let requests that have arrived meanwhile join this batch: fewer, larger transactions.
-        time.sleep(0)
-        with self._wake:
+            # What is queued by now, and no more: while it is committed, the server looks at the next requests.
             if not self._queue and self._closing:
                 return None
             return self._take_some()
