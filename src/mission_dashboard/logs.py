@@ -85,11 +85,20 @@ class _OneLineFormatter(logging.Formatter):
         return line if line.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in line)
 
 
+class _LogFile(RotatingFileHandler):
+    """Rotates once it is full. The standard library makes each line twice, to know beforehand whether it will be."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        if self.stream is None:  # the last rotation failed
+            self.stream = self._open()
+        return os.fstat(self.stream.fileno()).st_size >= self.maxBytes
+
+
 def set_up_logging(level: str, folder: Path) -> None:
     """Send this package's log to the terminal and to the folder; raise `StartupError` where that is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = RotatingFileHandler(folder / FILE_NAME, maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+        file = _LogFile(folder / FILE_NAME, maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
     except OSError as error:
         raise StartupError(f"MISSION_DASHBOARD_LOG_DIR cannot be used: {error.strerror} ({error.filename}).") from error
     file.setFormatter(
