@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -32,7 +34,8 @@ from mission_dashboard.missions import Mission
 from mission_dashboard.postgres.store import PostgresStore
 from mission_dashboard.prices import PriceBook
 from mission_dashboard.store import Priceable
-from mission_dashboard.usage import MAX_MODELS, ModelUsage
+from mission_dashboard.usage import MAX_MODELS, MAX_TOKENS, ModelUsage
+from test_viewers import Viewer
 
 MakeTracker = Callable[..., MissionTracker]
 
@@ -666,3 +669,39 @@ def test_a_wrong_price_file_keeps_the_server_from_starting(data_dir: Path) -> No
 
     assert ended.returncode == 1
     assert "Row 1 (line 1): it needs 'input' and 'output'" in ended.stderr
+
+
+def test_sums_that_no_64_bits_hold_are_told_exactly_and_stop_nothing(dsn: str, data_dir: Path) -> None:
+    with MissionTracker.connect(dsn) as tracker:
+        mission = tracker.create(title="Used much")
+        tracker.start(mission.id, model_used="m")
+        tracker.complete(mission.id, tokens_used=MAX_TOKENS)
+    run_sql(dsn, "UPDATE mission_totals SET tokens = tokens * 100000")
+    run_sql(dsn, "UPDATE mission_minutes SET tokens = tokens * 100000")
+    run_sql(dsn, "UPDATE mission_days SET tokens = tokens * 100000")
+    run_sql(dsn, "UPDATE mission_spend SET unsplit = unsplit * 100000")
+    whole = MAX_TOKENS * 100_000
+
+    dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn).start()
+    try:
+        assert dashboard.get("/api/metrics")["metrics"]["total_tokens"] == whole
+        assert sum(point["tokens"] for point in dashboard.get("/api/metrics/history")["points"]) == whole
+        assert dashboard.get("/api/metrics/costs")["total"]["unsplit_tokens"] == whole
+        with urllib.request.urlopen(f"{dashboard.url}/metrics", timeout=10) as answer:
+            lines = [
+                line for line in answer.read().decode().splitlines() if 'model="m"' in line and "_tokens_total" in line
+            ]
+        assert [float(line.rsplit(" ", 1)[1]) for line in lines if not line.endswith(" 0.0")] == [1e20]
+        viewer = Viewer(dashboard.url)
+        assert viewer.wait_for("initial_data")["metrics"]["total_tokens"] == whole
+        viewer.leave()
+    finally:
+        dashboard.stop()
+
+
+def test_the_kept_metrics_hold_as_many_tokens_as_they_can(dsn: str, tracker: MissionTracker) -> None:
+    store = PostgresStore(dsn)
+    store.open()
+    store.snapshot_metrics(datetime.now(timezone.utc), replace(tracker.metrics(), total_tokens=10**20))
+    store.close()
+    assert run_sql(dsn, "SELECT max(total_tokens) FROM mission_metrics") == [(2**63 - 1,)]

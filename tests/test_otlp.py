@@ -177,6 +177,22 @@ def check_research(script: Script, tracker: MissionTracker) -> None:
     assert tracker.metrics().total_tokens == 126
 
 
+def test_more_use_than_can_be_counted_is_refused_with_a_sentence(
+    client: FlaskClient, script: Script, tracker: MissionTracker, dsn: str
+) -> None:
+    with agent(script.tracer, "Planner"):
+        for number in range(3):
+            with chat(script.tracer, f"chat {number}", 7):
+                pass
+    *first, last, whole = script.in_order()
+    send(client, *first, whole)
+    most = '{"input_tokens": 9223372036854775807}'
+    run_sql(dsn, "UPDATE mission_spans SET usage = usage || %s::jsonb WHERE usage IS NOT NULL", [most])
+    answer = client.post("/v1/traces", data=encode_spans([last]).SerializeToString(), content_type=PROTOBUF)
+    assert answer.status_code == 400
+    assert b"would add up to more than 1,000,000,000,000,000 tokens" in answer.data
+
+
 class TestMissions:
     def test_a_trace_becomes_a_tree_of_missions_and_counts_nothing_twice(
         self, client: FlaskClient, tracker: MissionTracker, script: Script

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,11 +22,28 @@ from mission_dashboard.store import TableSize
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Node, Tree, Use
 
 OPTIONS = orjson.OPT_UTC_Z
+LONG_BITS = 63
 
 
 def dumps(value: Any) -> bytes:
     """Serialise to JSON; times become RFC 3339 in UTC with ``Z``."""
-    return orjson.dumps(value, option=OPTIONS)
+    try:
+        return orjson.dumps(value, option=OPTIONS)
+    except orjson.JSONEncodeError:
+        # Sums may have more than 64 bits, which JSON allows and orjson refuses.
+        return orjson.dumps(_with_long_numbers(value), option=OPTIONS)
+
+
+def _with_long_numbers(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > LONG_BITS:
+        return orjson.Fragment(str(value))
+    if isinstance(value, dict):
+        return {key: _with_long_numbers(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_long_numbers(one) for one in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _with_long_numbers(getattr(value, field.name)) for field in fields(value)}
+    return value
 
 
 def now() -> datetime:

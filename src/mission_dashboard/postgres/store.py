@@ -56,6 +56,7 @@ from mission_dashboard.retention import State
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.store import Batch, News, PoolState, Priceable, Sight, StoredKey, TableSize
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
+from mission_dashboard.usage import MAX_TOKENS
 
 logger = logging.getLogger(__name__)
 
@@ -376,7 +377,8 @@ class PostgresStore:
 
     def span_uses(self, mission_ids: Sequence[str]) -> list[Use]:
         """Return what the spans of these missions used, by mission and model."""
-        return [Use(*row) for row in self._fetch("span_use_rows", mission_ids=list(mission_ids))]
+        rows = self._fetch("span_use_rows", mission_ids=list(mission_ids), most=MAX_TOKENS)
+        return [Use(*row) for row in rows]
 
     def ancestors(self, mission_ids: Sequence[str]) -> list[str]:
         """Return these missions and all above them."""
@@ -405,7 +407,8 @@ class PostgresStore:
             else:
                 totals.facets[Facet(*facet)] = count
                 totals.by_status[facet[0]] += count
-        totals.tokens, totals.cost, totals.duration, totals.ran = self._fetch("total_row")[0]
+        tokens, totals.cost, totals.duration, totals.ran = self._fetch("total_row")[0]
+        totals.tokens = int(tokens)
         for day, agent_type, tokens, cost in self._fetch("day_rows"):
             totals.days[day, agent_type] = Spent(int(tokens), cost)
         return totals
@@ -431,7 +434,7 @@ class PostgresStore:
     def minutes(self, since: datetime) -> list[Point]:
         """Return what happened in each minute since a moment; ``running`` is the net change."""
         return [
-            Point(at, created, started, completed, failed, cancelled, running, tokens, float(cost))
+            Point(at, created, started, completed, failed, cancelled, running, int(tokens), float(cost))
             for at, created, started, completed, failed, cancelled, running, tokens, cost in self._fetch(
                 "minute_rows", since=since
             )
@@ -439,11 +442,11 @@ class PostgresStore:
 
     def spend(self, since: date, limit: int) -> list[tuple[SpendKey, Spend]]:
         """Return what each model used and cost on each day since one, the newest and dearest first."""
-        return [(SpendKey(*row[:2]), Spend(*row[2:])) for row in self._fetch("spend_rows", since=since, limit=limit)]
+        return [(SpendKey(*row[:2]), _spend_of(row[2:])) for row in self._fetch("spend_rows", since=since, limit=limit)]
 
     def spend_by_model(self, limit: int) -> list[tuple[str, Spend]]:
         """Return what each model used and cost on all days, the dearest first."""
-        return [(row[0], Spend(*row[1:])) for row in self._fetch("spend_by_model", limit=limit)]
+        return [(row[0], _spend_of(row[1:])) for row in self._fetch("spend_by_model", limit=limit)]
 
     def pool_state(self) -> PoolState:
         """Return how busy the connections for reading are."""
@@ -451,7 +454,7 @@ class PostgresStore:
 
     def total_spend(self, since: date) -> Spend:
         """Return what all models used and cost since a day."""
-        return Spend(*self._fetch("spend_total", since=since)[0])
+        return _spend_of(self._fetch("spend_total", since=since)[0])
 
     def priceable(self, wanted: Priceable, after_id: str, limit: int) -> list[Mission]:
         """Return the next missions whose cost follows from prices, in the order of their ids."""
@@ -509,6 +512,12 @@ def _lost_means_unavailable(after: Any = None) -> Iterator[None]:
         if after is not None:
             after()
         raise StoreUnavailable("The database does not answer. Nothing was confirmed; try again shortly.") from error
+
+
+def _spend_of(sums: Sequence[Any]) -> Spend:
+    """Return token counts and costs; PostgreSQL adds both up as numeric, without an end."""
+    given, cached, output, reasoning, unsplit, unpriced = map(int, sums[:6])
+    return Spend(given, cached, output, reasoning, unsplit, unpriced, *sums[6:])
 
 
 def _read_queries(path: Path) -> dict[str, str]:

@@ -518,7 +518,7 @@ FROM mission_retention;
 -- name: total_row
 -- The sums over all missions.
 SELECT
-    coalesce(sum(tokens), 0)::bigint, coalesce(sum(cost), 0), coalesce(sum(duration), 0)::double precision,
+    coalesce(sum(tokens), 0), coalesce(sum(cost), 0), coalesce(sum(duration), 0)::double precision,
     coalesce(sum(ran), 0)::bigint
 FROM mission_totals;
 
@@ -526,7 +526,7 @@ FROM mission_totals;
 -- What happened in each minute since a moment.
 SELECT
     minute, sum(created)::bigint, sum(started)::bigint, sum(completed)::bigint, sum(failed)::bigint,
-    sum(cancelled)::bigint, sum(running)::bigint, sum(tokens)::bigint, sum(cost)
+    sum(cancelled)::bigint, sum(running)::bigint, sum(tokens), sum(cost)
 FROM mission_minutes
 WHERE minute >= :since
 GROUP BY minute
@@ -535,8 +535,8 @@ ORDER BY minute;
 -- name: spend_rows
 -- What each model used and cost in missions that started on each day since one, the newest and dearest first.
 SELECT
-    day, model, sum(input)::bigint, sum(cached)::bigint, sum(output)::bigint, sum(reasoning)::bigint,
-    sum(unsplit)::bigint, sum(unpriced)::bigint, sum(cost), sum(cost_reported), sum(cost_computed)
+    day, model, sum(input), sum(cached), sum(output), sum(reasoning),
+    sum(unsplit), sum(unpriced), sum(cost), sum(cost_reported), sum(cost_computed)
 FROM mission_spend
 WHERE day >= :since
 GROUP BY day, model
@@ -547,8 +547,8 @@ LIMIT :limit;
 -- name: spend_by_model
 -- What each model used and cost on all days, the dearest first.
 SELECT
-    model, sum(input)::bigint, sum(cached)::bigint, sum(output)::bigint, sum(reasoning)::bigint,
-    sum(unsplit)::bigint, sum(unpriced)::bigint, sum(cost), sum(cost_reported), sum(cost_computed)
+    model, sum(input), sum(cached), sum(output), sum(reasoning),
+    sum(unsplit), sum(unpriced), sum(cost), sum(cost_reported), sum(cost_computed)
 FROM mission_spend
 GROUP BY model
 ORDER BY sum(cost) DESC, sum(input) + sum(output) + sum(unsplit) DESC, model
@@ -557,8 +557,8 @@ LIMIT :limit;
 -- name: spend_total
 -- The same over all models and all days since one.
 SELECT
-    coalesce(sum(input), 0)::bigint, coalesce(sum(cached), 0)::bigint, coalesce(sum(output), 0)::bigint,
-    coalesce(sum(reasoning), 0)::bigint, coalesce(sum(unsplit), 0)::bigint, coalesce(sum(unpriced), 0)::bigint,
+    coalesce(sum(input), 0), coalesce(sum(cached), 0), coalesce(sum(output), 0),
+    coalesce(sum(reasoning), 0), coalesce(sum(unsplit), 0), coalesce(sum(unpriced), 0),
     coalesce(sum(cost), 0), coalesce(sum(cost_reported), 0), coalesce(sum(cost_computed), 0)
 FROM mission_spend
 WHERE day >= :since;
@@ -597,7 +597,7 @@ INSERT INTO mission_metrics (
     success_rate, total_tokens, total_cost
 )
 SELECT :at, :total_missions, :completed_missions, :failed_missions, :running_missions, :average_duration,
-    :success_rate, :total_tokens, :total_cost
+    :success_rate, least(:total_tokens::numeric, 9223372036854775807)::bigint, :total_cost
 WHERE NOT EXISTS (
     SELECT 1
     FROM mission_metrics
@@ -715,10 +715,10 @@ WHERE span IS NOT NULL;
 -- What the spans of these missions used, by model.
 SELECT
     mission_id, model,
-    coalesce(sum((usage ->> 'input_tokens')::bigint), 0)::bigint,
-    coalesce(sum((usage ->> 'cached_tokens')::bigint), 0)::bigint,
-    coalesce(sum((usage ->> 'output_tokens')::bigint), 0)::bigint,
-    coalesce(sum((usage ->> 'reasoning_tokens')::bigint), 0)::bigint,
+    least(coalesce(sum((usage ->> 'input_tokens')::bigint), 0), :most)::bigint,
+    least(coalesce(sum((usage ->> 'cached_tokens')::bigint), 0), :most)::bigint,
+    least(coalesce(sum((usage ->> 'output_tokens')::bigint), 0), :most)::bigint,
+    least(coalesce(sum((usage ->> 'reasoning_tokens')::bigint), 0), :most)::bigint,
     sum(cost::text::numeric)::double precision,
     count(usage)
 FROM mission_spans
