@@ -18,6 +18,7 @@ from mission_dashboard.keep import Keep
 from mission_dashboard.mission_dashboard import Application, create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission
+from mission_dashboard.postgres.alert_store import PostgresAlertStore
 from mission_dashboard.postgres.retention import PostgresRemover, count_due
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.recording import AddLines, PutSpans
@@ -382,6 +383,17 @@ def test_only_one_process_removes_at_a_time(dsn: str, clock: FrozenClock, tracke
     assert Retention(PostgresRemover(dsn), KEEP, clock).look(hold=False) is None
     first.close()
     wait_for(lambda: Retention(PostgresRemover(dsn), KEEP, clock).look(hold=False) is not None)
+
+
+def test_alerts_are_looked_at_while_missions_are_removed(dsn: str) -> None:
+    remover, alerts = PostgresRemover(dsn), PostgresAlertStore(dsn)
+    assert remover.open()
+
+    with alerts.evaluating() as transaction:
+        assert transaction is not None
+
+    remover.close()
+    alerts.close()
 
 
 def test_missions_written_to_while_they_go_leave_no_wrong_number(

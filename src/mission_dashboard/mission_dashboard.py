@@ -41,6 +41,10 @@ PAGE = PACKAGE / "page" if (PACKAGE / "page").is_dir() else PACKAGE.parents[1]
 """Where templates and static files lie: in the package once it is installed, at the root of the repository before."""
 SHUTDOWN_POLL_S = 0.05
 DRAIN_S = 0.3
+STOP_PATIENCE_S = 3.0
+"""How long the database may take to answer, in all, while the server stops."""
+STOP_DEADLINE_S = 9.0
+"""A stop that takes longer hangs: Docker kills after ten seconds, and says nothing of where."""
 
 
 class Application:
@@ -88,7 +92,20 @@ class Application:
         return self.embedded.start()
 
     def close(self) -> None:
-        """Stop all in the opposite order: what was queued is written, then the database stops."""
+        """Stop all in the opposite order: what was queued is written, then the database stops.
+
+        Where the database does not answer, that takes little longer: nobody waits for it beyond `STOP_PATIENCE_S`.
+        """
+        from mission_dashboard.postgres.connections import answers_within
+
+        with answers_within(STOP_PATIENCE_S):
+            self._close_what_uses_the_database()
+        if self.traces is not None:
+            self.traces.close()
+        if self.embedded is not None:
+            self.embedded.stop()
+
+    def _close_what_uses_the_database(self) -> None:
         if self.alerts is not None:
             self.alerts.close()
         if self.live is not None:
@@ -99,10 +116,6 @@ class Application:
             self.retention.close()
         if self.tracker is not None:
             self.tracker.close()
-        if self.traces is not None:
-            self.traces.close()
-        if self.embedded is not None:
-            self.embedded.stop()
 
     @property
     def database(self) -> str:
@@ -279,12 +292,27 @@ def _run(settings: Settings) -> int:
     _settle_memory()
     while not stopping and serving.is_alive():
         time.sleep(SHUTDOWN_POLL_S)
+    end_within(STOP_DEADLINE_S)
     server.stop()
     time.sleep(DRAIN_S)
     application.close()
     with contextlib.suppress(OSError):  # what it is printed to may be full, or gone
         print("Stopped.", file=sys.stderr, flush=True)
     return 0 if stopping else 1
+
+
+def end_within(seconds: float) -> None:
+    """Let the kernel end this process after some seconds, a second after it said where it hangs.
+
+    No lock that is held, and no green thread that never yields, can keep either from happening.
+    """
+    import faulthandler
+    import signal
+
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # there is no standard error
+        faulthandler.dump_traceback_later(seconds - 1)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _settle_memory() -> None:

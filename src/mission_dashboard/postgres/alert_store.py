@@ -42,6 +42,10 @@ from mission_dashboard.postgres.connections import (
 
 QUERIES = Path(__file__).parent / "sql" / "alerts.sql"
 POOL_SIZE = 2
+EVALUATION_TIMEOUT_S = 5.0
+"""How long a statement of an evaluation may take, measures excepted: for so long alerts are blind on a silent wire."""
+EVALUATION_OPTIONS = "-c idle_in_transaction_session_timeout=10000"
+"""Where we are gone without a word, the server ends our evaluation, so that another process can have its own."""
 FIRING = (
     "id::text",
     "rule_id::text",
@@ -98,9 +102,9 @@ class PostgresAlertStore:
         with self._turn:
             try:
                 if self._connection is None:
-                    self._connection = connect(self._dsn, "mission-dashboard alerts")
-                with patience(self._connection, SLOW_STATEMENT_TIMEOUT_S):
-                    yield from self._transaction(self._connection)
+                    self._connection = connect(self._dsn, "mission-dashboard alerts", EVALUATION_OPTIONS)
+                    self._connection.timeout_s = EVALUATION_TIMEOUT_S
+                yield from self._transaction(self._connection)
             except LOST as error:
                 self._let_go()
                 raise StoreUnavailable("The database does not answer. Alerts wait for it.") from error
@@ -268,17 +272,18 @@ class _Transaction:
 
     def measure(self, rule: Rule, at: datetime) -> tuple[float | None, int]:
         """Return the number a rule watches, and of how many missions it is."""
-        ((value, count),) = self._fetch(
-            f"measure_{rule.signal.value}",
-            at=at,
-            since=at - timedelta(seconds=rule.window_s),
-            window_s=rule.window_s,
-            min_count=rule.min_count,
-            rule_since=rule.created_at,
-            is_filtered=not rule.filter.is_empty,
-            statuses=list(rule.filter.status) or ["failed"],
-            **{f"f_{name}": list(getattr(rule.filter, name)) or None for name in FILTERS},
-        )
+        with patience(self._connection, SLOW_STATEMENT_TIMEOUT_S):
+            ((value, count),) = self._fetch(
+                f"measure_{rule.signal.value}",
+                at=at,
+                since=at - timedelta(seconds=rule.window_s),
+                window_s=rule.window_s,
+                min_count=rule.min_count,
+                rule_since=rule.created_at,
+                is_filtered=not rule.filter.is_empty,
+                statuses=list(rule.filter.status) or ["failed"],
+                **{f"f_{name}": list(getattr(rule.filter, name)) or None for name in FILTERS},
+            )
         return (None if value is None else float(value)), int(count)
 
     def rules(self) -> list[Rule]:

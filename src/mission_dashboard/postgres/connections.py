@@ -2,12 +2,15 @@
 
 Every statement has a deadline, kept on this side of the wire, because a server that hangs or a network that went
 silent answers no timeout of its own. libpq has no such deadline: it is kept by psycopg2's wait callback, which
-`install_wait_callback` sets for the whole process and which also lets green threads run meanwhile.
+`install_wait_callback` sets for the whole process and which also lets green threads run meanwhile. `answers_within`
+bounds all of these waits together, for a process that ends. The other end of a wire that went silent lets go by itself
+too: both kernels are asked to notice (`KEEPALIVES`).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import select
 import threading
 import time
@@ -31,7 +34,22 @@ WaitForSocket = Callable[[int, bool, float], bool]
 SESSION_OPTIONS = "-c timezone=UTC -c jit=off -c client_min_messages=warning"
 CONNECT_TIMEOUT_S = 1.0
 STATEMENT_TIMEOUT_S = 1.5
+GLANCE_S = 0.25
+"""How soon whoever waits notices that it shall not any more."""
 SLOW_STATEMENT_TIMEOUT_S = 120.0
+
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""After half a minute without a sign of the other machine its kernel counts as gone; a DSN may say otherwise."""
+SERVER_KEEPALIVES = (
+    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=20000"
+)
+"""The same for the server's end, which otherwise keeps a session and its locks for two hours after we are gone."""
 
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """What psycopg2 raises when the server is away, ends the session or does not answer in time."""
@@ -45,6 +63,22 @@ class Connection(psycopg2.extensions.connection):
     """A connection whose statements each have a deadline, in seconds from the moment they begin."""
 
     timeout_s = CONNECT_TIMEOUT_S
+    is_given_up = False
+
+    def close(self) -> None:
+        """Close it; where another thread waits on it, that one is told to give up, and closes it.
+
+        psycopg2 waits with a lock of the connection held that `close` takes too: where both are green threads of one
+        real one, neither would ever go on, nor anybody else.
+        """
+        if self in _waited_on:
+            self.is_given_up = True
+        else:
+            super().close()
+
+
+_waited_on: set[psycopg2.extensions.connection] = set()
+_last_moment = math.inf
 
 
 def wait_with_poll(descriptor: int, writing: bool, timeout_s: float) -> bool:
@@ -67,16 +101,43 @@ def install_wait_callback(wait_for_socket: WaitForSocket) -> None:
     global _wait_for_socket
     _wait_for_socket = wait_for_socket
 
+    def is_ready(connection: psycopg2.extensions.connection, writing: bool, ends_at: float) -> bool:
+        while (left_s := _left_s(ends_at)) > 0 and not getattr(connection, "is_given_up", False):
+            if wait_for_socket(connection.fileno(), writing, min(left_s, GLANCE_S)):
+                return True
+        return False
+
     def wait(connection: psycopg2.extensions.connection) -> None:
         timeout_s = getattr(connection, "timeout_s", SLOW_STATEMENT_TIMEOUT_S)
-        ends_at = time.monotonic() + timeout_s
-        while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
-            left_s = ends_at - time.monotonic()
-            writing = state == psycopg2.extensions.POLL_WRITE
-            if left_s <= 0 or not wait_for_socket(connection.fileno(), writing, left_s):
-                raise Unanswered(f"PostgreSQL did not answer within {timeout_s:g} s")
+        began = time.monotonic()
+        _waited_on.add(connection)
+        try:
+            while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+                if not is_ready(connection, state == psycopg2.extensions.POLL_WRITE, began + timeout_s):
+                    waited_s = min(timeout_s, time.monotonic() - began)
+                    raise Unanswered(f"PostgreSQL did not answer within {waited_s:.3g} s")
+        finally:
+            _waited_on.discard(connection)
 
     psycopg2.extensions.set_wait_callback(wait)
+
+
+def _left_s(ends_at: float) -> float:
+    return min(ends_at, _last_moment) - time.monotonic()
+
+
+@contextmanager
+def answers_within(seconds: float) -> Iterator[None]:
+    """Let nobody in this process wait for PostgreSQL longer than so many seconds from now, whatever else was said.
+
+    For a process that ends: what waits already is meant too, and after these seconds every wait fails at once.
+    """
+    global _last_moment
+    before, _last_moment = _last_moment, time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _last_moment = before
 
 
 def connect(dsn: str, application: str = "mission-dashboard", options: str = "") -> Connection:
@@ -85,19 +146,20 @@ def connect(dsn: str, application: str = "mission-dashboard", options: str = "")
     Raises `StoreUnavailable` where the server cannot be reached, `StartupError` where the DSN cannot be read.
     """
     try:
-        given = psycopg2.extensions.parse_dsn(dsn).get("options", "")
+        given = psycopg2.extensions.parse_dsn(dsn)
     except psycopg2.ProgrammingError as error:
         # Not the driver's own words: they repeat the DSN, password and all.
         raise StartupError(
             "POSTGRES_DSN cannot be read: it must look like postgresql://user:password@host:5432/database."
         ) from error
+    missing: dict[str, Any] = {name: value for name, value in KEEPALIVES.items() if name not in given}
     try:
         connection = psycopg2.connect(
-            dsn,
+            psycopg2.extensions.make_dsn(dsn, **missing),
             connection_factory=Connection,
             application_name=application,
             connect_timeout=2,
-            options=f"{given} {SESSION_OPTIONS} {options}".strip(),
+            options=f"{SERVER_KEEPALIVES} {given.get('options', '')} {SESSION_OPTIONS} {options}".strip(),
         )
         connection.timeout_s = STATEMENT_TIMEOUT_S
         connection.autocommit = True
@@ -143,7 +205,7 @@ class Pool:
             return rows
 
     def _run(self, sql: str, parameters: Any, timeout_s: float) -> list[tuple[Any, ...]]:
-        if not self._turns.acquire(timeout=timeout_s):
+        if not self._turns.acquire(timeout=max(0.0, _left_s(time.monotonic() + timeout_s))):
             raise StoreUnavailable("All database connections are busy. Try again shortly.")
         self.in_use += 1
         try:

@@ -1,6 +1,6 @@
 -- name: claim_retention
--- Be the one process that removes, for as long as this connection lives.
-SELECT pg_try_advisory_lock(1297700933, 1);
+-- Be the one process that removes, for as long as this connection lives. Alerts have the number before this one.
+SELECT pg_try_advisory_lock(1297700934, 1);
 
 -- name: retention_row
 -- What retention did, and the server's own time.
