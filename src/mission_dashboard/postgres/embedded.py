@@ -50,6 +50,7 @@ from mission_dashboard.postgres.places import (
 )
 from mission_dashboard.postgres.processes import (
     forget_former_server,
+    is_at_work,
     lock_out_orphans,
     read_pid_file,
     shut_down,
@@ -69,6 +70,13 @@ POLL_S = 0.1
 
 
 RETRY_S = 1.0
+
+
+LOOK_S = 1.0
+
+
+STUCK_S = 15.0
+"""How long it may neither serve nor recover: it gives its own helpers five seconds to end."""
 
 
 SETTINGS = {
@@ -120,6 +128,7 @@ class EmbeddedPostgres:
         self._stopping = threading.Event()
         self._failure: StartupError | None = None
         self._is_in_trouble = False
+        self._look_at = self._worked_at = 0.0
 
     @property
     def dsn(self) -> str:
@@ -216,9 +225,23 @@ class EmbeddedPostgres:
             self._attach()
         elif self._process is None or self._process.poll() is not None:
             self._launch()
+            self._worked_at = time.monotonic()
+        elif self._is_stuck():
+            logger.error("PostgreSQL (PID %d) neither serves nor recovers; it is ended", self._process.pid)
+            shut_down(self._process)
         else:
             bound_log(self._place.log)
         self._stopping.wait(POLL_S)
+
+    def _is_stuck(self) -> bool:
+        """Whether it waits for ever, as it does for its other helpers after the one that recovers it was killed."""
+        assert self._process is not None
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            if is_at_work(self._process.pid):
+                self._worked_at = now
+        return now - self._worked_at > STUCK_S
 
     def _claim(self) -> None:
         """Try to become the owner."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import logging
@@ -96,6 +97,21 @@ def wait_for_end(process: subprocess.Popen[bytes], timeout_s: float) -> int | No
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     return process.poll()
+
+
+def is_at_work(postmaster: int) -> bool:
+    """Whether a server serves or recovers, or that cannot be told; false while it waits for its helpers to end.
+
+    The process that writes ahead is there while it serves, the one for startup while it recovers.
+    """
+    titles = []
+    try:
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a session that was refused is soon gone
+                titles.append(Path(f"/proc/{child}/cmdline").read_bytes())
+    except OSError:
+        return True
+    return not titles or any(name in title for title in titles for name in (b": walwriter", b": startup"))
 
 
 def shut_down(process: subprocess.Popen[bytes]) -> None:
