@@ -70,11 +70,7 @@ POLL_S = 0.1
 
 
 RETRY_S = 1.0
-
-
 LOOK_S = 1.0
-
-
 STUCK_S = 15.0
 """How long it may neither serve nor recover: it gives its own helpers five seconds to end."""
 
