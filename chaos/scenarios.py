@@ -327,10 +327,16 @@ def clocks(size: Size) -> Told:
 def disks(size: Size) -> Told:
     """The disk of PostgreSQL and that of the log are full: writes are refused, and go on once there is room."""
     disk_mb = DISK_MB + int(DISK_MB_S * size.seconds)
-    with folder() as path, mounted(path / "data", disk_mb) as data, mounted(path / "logs", 1) as logs:
+    with (
+        folder() as path,
+        mounted(path / "data", disk_mb) as data,
+        mounted(path / "logs", 1) as logs,
+        ExitStack() as end,
+    ):
         (logs / "filler").write_bytes(b"x" * 900_000)
         fill(logs)
         running = Fleet(data, None, 1, MISSION_DASHBOARD_LOG_DIR=str(logs), **LIMITS)
+        end.callback(running.close)
         (dashboard,) = running.dashboards
         dsn = _dsn_of(dashboard)
         sentences: set[str] = set()
