@@ -304,3 +304,36 @@ def test_a_write_does_not_wait_for_readers_that_hold_every_connection(make_track
         for _ in taken:
             store._pool._turns.release()
     assert run_sql(dsn, "SELECT count(*) FROM mission_events WHERE shard IS NULL") == [(0,)]
+
+
+def test_who_stood_still_while_very_much_was_written_reads_no_more_of_it_than_it_can_use(
+    make_tracker: MakeTracker, dsn: str
+) -> None:
+    make_tracker()
+    store = PostgresStore(dsn)
+    store.open()
+    late = psycopg2.connect(dsn)
+    insert = """
+        INSERT INTO mission_events (mission_id, version, type, at, changes, shard)
+        SELECT %s || number, 1, 'mission_progress', now(), '{}', 9 FROM generate_series(1, 20000) AS number
+    """
+    late.cursor().execute(insert, ["late"])
+    run_sql(dsn, "SELECT pg_current_xact_id()")  # so that the one before is open, and not still to come
+    seen = store.sight().snapshot
+    assert seen.split(":")[2]
+    run_sql(dsn, insert, ["soon"])
+    late.commit()
+    late.close()
+    run_sql(dsn, "ANALYZE mission_events")
+
+    pool = store._pool
+    asked = {"seen": seen, "shard": 0, "limit": 100}
+    ((plans,),) = pool.run("EXPLAIN (ANALYZE, FORMAT JSON) " + store._sql["news"], asked)
+    read = [part["Actual Rows"] for part in _parts(plans[0]["Plan"]) if part["Node Type"].endswith("Scan")]
+    store.close()
+    assert max(read) <= 100
+    assert sum(read) > 100
+
+
+def _parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(part for below in plan.get("Plans", []) for part in _parts(below))]

@@ -287,16 +287,26 @@ SELECT pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot())::tex
 -- name: news
 -- The changes that can be seen now and could not be seen in an earlier snapshot, but those of one shard, in the order
 -- of each mission's versions. The first row tells what is seen now, whether there are changes or not.
+-- No more than the limit is read of either part: a process that stood still for an hour may find millions.
 WITH news AS (
-    SELECT mission_id, version, type, at, changes, actor, address, committed_in
-    FROM mission_events
-    WHERE committed_in >= pg_snapshot_xmax(:seen::pg_snapshot)
-        AND shard IS DISTINCT FROM :shard::smallint
+    (
+        SELECT mission_id, version, type, at, changes, actor, address, committed_in
+        FROM mission_events
+        WHERE committed_in >= pg_snapshot_xmax(:seen::pg_snapshot)
+            AND shard IS DISTINCT FROM :shard::smallint
+        ORDER BY committed_in
+        LIMIT :limit
+    )
     UNION ALL
-    SELECT mission_id, version, type, at, changes, actor, address, committed_in
-    FROM mission_events
-    WHERE committed_in IN (SELECT pg_snapshot_xip(:seen::pg_snapshot))
-        AND shard IS DISTINCT FROM :shard::smallint
+    SELECT e.mission_id, e.version, e.type, e.at, e.changes, e.actor, e.address, e.committed_in
+    FROM (SELECT pg_snapshot_xip(:seen::pg_snapshot) AS xid) AS open_then
+    CROSS JOIN LATERAL (
+        SELECT mission_id, version, type, at, changes, actor, address, committed_in
+        FROM mission_events
+        WHERE committed_in = open_then.xid
+            AND shard IS DISTINCT FROM :shard::smallint
+        LIMIT :limit
+    ) AS e
     ORDER BY committed_in, mission_id, version
     LIMIT :limit
 )
