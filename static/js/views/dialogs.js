@@ -45,6 +45,7 @@ export function Dialog({ title, kind = '', hideTitle = false, children }) {
     shown.showModal();
     /** @type {HTMLElement | null} */ (shown.querySelector('[data-first]'))?.focus();
     return () => {
+      shown.close(); // while it is open nothing else can have the focus
       if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
     };
   }, []);
