@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -33,7 +34,9 @@ class Taken:
 class Receiver:
     """Answers each POST with the next of ``statuses``, then with 200; hangs first while ``hangs`` is set."""
 
-    def __init__(self, port: int = 0, statuses: tuple[int, ...] = (), hangs: bool = False) -> None:
+    def __init__(
+        self, port: int = 0, statuses: tuple[int, ...] = (), hangs: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.taken: list[Taken] = []
         self.statuses = list(statuses)
         self.hangs = hangs
@@ -58,8 +61,10 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/hook"
+        self.url = f"http{'s' * (tls is not None)}://127.0.0.1:{self.port}/hook"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
@@ -70,15 +75,27 @@ class Receiver:
 
 
 class Mailbox:
-    """A mail server that keeps what it is given."""
+    """A mail server that keeps what it is given; with ``tls`` only from who uses it, by ``security``, and logs in."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, security: str = "none") -> None:
         from aiosmtpd.controller import Controller
 
         self.letters: list[Message] = []
+        self.logins: list[tuple[bytes, bytes]] = []
         self.port = free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        more: dict[str, Any] = {} if tls is None else {"authenticator": self._let_in, "auth_required": True}
+        if security == "starttls":
+            more |= {"tls_context": tls, "require_starttls": True}
+        elif security == "tls":
+            more |= {"ssl_context": tls, "auth_require_tls": False}
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **more)
         self._controller.start()
+
+    def _let_in(self, server: object, session: object, envelope: object, mechanism: str, given: Any) -> Any:
+        from aiosmtpd.smtp import AuthResult
+
+        self.logins.append((given.login, given.password))
+        return AuthResult(success=True)
 
     async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
         self.letters.append(BytesParser().parsebytes(envelope.content))

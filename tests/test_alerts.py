@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import ipaddress
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ from mission_dashboard.config import Settings
 from mission_dashboard.control import Rules
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
+from mission_dashboard.queries import Query
 from mission_dashboard.web.alerts import make_alerts
 from mission_dashboard.web.errors import register_errors
 from receivers import Mailbox, Receiver, stays
@@ -326,6 +329,94 @@ def test_measures_fire_at_their_threshold_and_end_below_it(
     place.alerts.close()
 
 
+def test_each_measure_is_of_the_missions_of_its_filter(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    signals = ("duration_p95", "slow", "error_rate", "cost_per_hour", "queue_age", "silence", "count")
+    for signal in signals:
+        for priority in ("low", "high"):
+            limits = {"threshold": 50 if signal == "silence" else 0.01, "min_count": 1}
+            place.rule(signal, name=f"{signal} {priority}", filter={"priority": [priority]}, **limits)
+    run_sql(dsn, "UPDATE alert_rules SET created_at = %s", (clock.now,))
+    for status in ("complete", "fail"):
+        mission_id = place.running(status, priority="high")
+        clock.advance(20)
+        getattr(place.tracker, status)(mission_id, cost_estimate=1.5)
+    place.running("Slow", priority="high")
+    place.tracker.create(title="Waits", priority="high")
+    clock.advance(40)
+
+    place.look()
+
+    found = {alert["rule_name"] for alert in place.open()}
+    # All that is heard is of the others, so that these alone are silent.
+    assert found == {f"{signal} {'low' if signal == 'silence' else 'high'}" for signal in signals}
+    place.alerts.close()
+
+
+def test_fewer_missions_than_a_rule_wants_are_not_judged(place: Place) -> None:
+    place.rule("error_rate", threshold=10, min_count=3)
+    for failures, found in ((2, 0), (3, 1)):
+        while len(place.tracker.list(Query()).missions) < failures:
+            place.failed()
+        place.look()
+        assert len(place.open()) == found
+
+
+def test_a_measure_that_is_met_again_within_the_cooldown_is_counted_and_tells_nobody(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("queue_age", threshold=0, cooldown_s=300)
+    place.webhook(receiver)
+
+    def wait_once() -> None:
+        mission = place.tracker.create(title="Waits")
+        place.look()
+        assert len(place.open()) == 1
+        place.tracker.start(mission.id)
+        place.look()
+        assert place.open() == []
+
+    wait_once()
+    clock.advance(299)
+    wait_once()
+    assert [alert["count"] for alert in place.all()] == [2]
+    clock.advance(2)
+    wait_once()
+
+    assert [alert["count"] for alert in place.all()] == [1, 2]
+    assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_what_a_rule_does_not_end_stays_until_a_person_ends_it(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock, rules=Rules()), dsn)
+    for signal, limits in {"queue_age": {"threshold": 0}, "stalled": {}, "failed": {}}.items():
+        place.rule(signal, resolves=False, **limits)
+    mission_id = place.running("Comes back")
+    waits = place.tracker.create(title="Waits")
+    failed = place.failed()
+    clock.advance(200)
+    place.tracker.look_after()
+    place.look()
+
+    place.tracker.progress(mission_id, progress=50)
+    for again in (waits.id, place.tracker.retry(failed).id):
+        place.tracker.start(again)
+        place.tracker.complete(again)
+    place.look()
+
+    assert {alert["signal"] for alert in place.open()} == {"queue_age", "stalled", "failed"}
+    for alert in place.open():
+        place.post(f"/{alert['id']}/resolve")
+    assert place.open() == []
+    place.alerts.close()
+
+
 def test_missions_slower_than_95_of_100_like_them_fire(
     make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
 ) -> None:
@@ -421,6 +512,32 @@ def test_a_receiver_that_errs_is_tried_again_with_the_same_id(live: Place, recei
 
     assert letter["attempts"] == 3
     assert {taken.headers["webhook-id"] for taken in receiver.taken} == {letter["id"]}
+
+
+def test_pauses_between_tries_grow_up_to_a_longest() -> None:
+    patience = Patience(first_pause_s=2.0, longest_pause_s=900.0)
+
+    for attempts, mean_s in ((1, 2.0), (2, 4.0), (5, 32.0), (9, 512.0), (10, 900.0), (1000, 900.0)):
+        pauses = [patience.pause_s(attempts) for _ in range(50)]
+        assert mean_s * 0.8 <= min(pauses) < max(pauses) <= mean_s * 1.2
+
+
+def test_two_processes_deliver_each_notification_once(
+    make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    places = [Place(make_tracker(), dsn) for _ in range(2)]
+    places[0].rule("failed", cooldown_s=0)
+    places[0].webhook(receiver)
+    for place in places:
+        place.alerts.start()
+
+    ids = {place.failed() for _ in range(20) for place in places}
+
+    wait_for(lambda: len(receiver.taken) >= 40)
+    stays(lambda: len(receiver.taken), 40, 0.4)
+    assert {taken.said["data"]["mission_id"] for taken in receiver.taken} == ids
+    for place in places:
+        place.alerts.close()
 
 
 def test_what_cannot_be_delivered_becomes_a_dead_letter_that_can_be_sent_again(live: Place, receiver: Receiver) -> None:
@@ -550,6 +667,62 @@ def test_mail_is_sent_and_no_title_can_add_headers(live: Place) -> None:
     mailbox.close()
 
 
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """What receivers on this machine speak TLS with, and the certificate that makes them trusted."""
+    folder = tmp_path_factory.mktemp("tls")
+    secret, certificate = folder / "key.pem", folder / "certificate.pem"
+    name = ["-subj", "/CN=receiver", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", *name]
+    command = ["openssl", "req", *made, "-keyout", str(secret), "-out", str(certificate)]
+    subprocess.run(command, capture_output=True, check=True, timeout=30)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, secret)
+    return context, certificate
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_a_webhook_over_https_is_told_only_where_its_certificate_is_good(
+    place: Place, certified: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    context, certificate = certified
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    receiver = Receiver(tls=context)
+    channel = place.webhook(receiver)
+
+    tested = place.post(f"/channels/{channel['id']}/test")
+
+    assert (tested["sent"], len(receiver.taken)) == (is_trusted, int(is_trusted)), tested
+    assert is_trusted or "certificate" in tested["detail"]
+    receiver.close()
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_mail_goes_with_a_login_over_tls_to_servers_whose_certificate_is_good(
+    place: Place,
+    certified: tuple[ssl.SSLContext, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    security: str,
+    is_trusted: bool,
+) -> None:
+    context, certificate = certified
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    mailbox = Mailbox(context, security)
+    email = {"host": "127.0.0.1", "port": mailbox.port, "security": security, "user": "ann", "password": "hidden"}
+    email |= {"sender": "dash@example.com", "recipients": ["a@example.com"]}
+    channel = place.post("/channels", name="Mail", kind="email", email=email)["channel"]
+
+    tested = place.post(f"/channels/{channel['id']}/test")
+
+    assert (tested["sent"], len(mailbox.letters)) == (is_trusted, int(is_trusted)), tested
+    assert mailbox.logins == ([(b"ann", b"hidden")] if is_trusted else [])
+    assert is_trusted or "certificate" in tested["detail"]
+    mailbox.close()
+
+
 def test_browsers_are_told_and_the_count_is_kept_up_to_date(live: Place) -> None:
     live.rule("failed")
     live.post("/channels", name="Browsers", kind="browser")
@@ -658,6 +831,19 @@ def test_a_silence_of_some_missions_leaves_the_others_loud(place: Place, receive
     place.look()
 
     assert [letter["summary"] for letter in place.deliveries("waiting")] == ["“Loud” failed: out of memory"]
+
+
+def test_a_silence_of_one_mission_leaves_the_others_loud(place: Place, receiver: Receiver) -> None:
+    place.rule("failed", cooldown_s=0)
+    place.webhook(receiver)
+    quiet, loud = place.running("Quiet"), place.running("Loud")
+    place.post("/silences", minutes=10, mission_id=quiet)
+
+    for mission_id in (quiet, loud):
+        place.tracker.fail(mission_id, error_message="broken")
+    place.look()
+
+    assert [letter["summary"] for letter in place.deliveries("waiting")] == ["“Loud” failed: broken"]
 
 
 def test_an_alert_is_acknowledged_once_and_ended_by_hand(place: Place) -> None:
