@@ -231,6 +231,10 @@ def test_the_rules_fire_when_they_should(tmp_path: Path) -> None:
     (folder / "mission_dashboard_key").write_text("mdk_x")
     promtool("check", "config", str(folder / "prometheus.yml"))
     promtool("test", "rules", str(folder / "alerts_test.yml"))
+    tests = yaml.safe_load((folder / "alerts_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    (group,) = yaml.safe_load((folder / "alerts.yml").read_text())["groups"]
+    assert fired == {rule["alert"] for rule in group["rules"]}
 
 
 def panels() -> list[dict[str, Any]]:
