@@ -25,6 +25,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Stage:
     """What one FROM begins: its instructions, continued lines joined."""
 
+    base: str
     name: str
     said: list[tuple[str, str]] = field(default_factory=list)
 
@@ -52,7 +53,8 @@ def read_stages(dockerfile: Path) -> list[Stage]:
             continue
         name, what = line.split(None, 1)
         if name == "FROM":
-            stages.append(Stage(what.partition(" AS ")[2]))
+            base, _, own = what.partition(" AS ")
+            stages.append(Stage(base, own))
         else:
             stages[-1].said.append((name, what))
     return stages

@@ -17,6 +17,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -57,6 +58,8 @@ def test_the_dockerfile_is_as_its_linter_wants_it() -> None:
 
 def test_the_image_is_made_of_nothing_but_what_is_pinned_and_meant_for_it() -> None:
     packages, image = read_stages(ROOT / "Dockerfile")
+    assert image.base == packages.base
+    assert re.fullmatch(r"python:3\.\d+-slim", image.base)
     let_through = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
 
     assert [what for what in packages.all("RUN") if "pip" in what.replace("--without-pip", "")] == [
@@ -82,6 +85,30 @@ def test_the_steps_of_the_image_make_a_server_that_is_healthy_and_stops(tmp_path
     finally:
         container.kill()
     assert "Stopped." in container.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("engine", "works", "builds"), [("docker", True, True), ("docker", False, False), ("podman", True, True)]
+)
+def test_ci_builds_the_image_where_a_container_engine_runs_and_goes_on_where_none_does(
+    tmp_path: Path, engine: str, works: bool, builds: bool
+) -> None:
+    called = tmp_path / "called"
+    others = [name for name in ("docker", "podman") if name != engine]
+    stubs = {
+        "id": "echo 1000",
+        "make": f'echo "make $*" >> {called}',
+        engine: f'[ "$1" = info ] && exit {int(not works)}; echo "{engine} $*" >> {called}',
+        **dict.fromkeys(others, "exit 1"),
+    }
+    for name, does in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+
+    run(str(ROOT / ".ci/run"), env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+
+    lines = called.read_text().splitlines()
+    assert lines == ["make test", *([f"{engine} build --tag mission-dashboard:ci ."] if builds else [])]
 
 
 def test_the_command_of_a_clone_runs_anywhere_and_says_what_it_wants_without_an_environment(tmp_path: Path) -> None:
@@ -244,6 +271,24 @@ def test_the_unit_is_one_that_systemd_reads_and_calls_safe(tmp_path: Path) -> No
     run(analyze, "security", "--offline=true", "--threshold=20", str(unit))
 
 
+def test_the_unit_starts_what_there_is_and_writes_where_it_may() -> None:
+    said: dict[str, list[str]] = {}
+    for name, what in re.findall(r"^(\w+)=(.*)$", (DEPLOY / "systemd/mission-dashboard.service").read_text(), re.M):
+        said.setdefault(name, []).append(what)
+    (command,) = said["ExecStart"]
+    folders = dict(pair.split("=") for pair in said["Environment"])
+
+    assert command.startswith(f"{said['WorkingDirectory'][0]}/.venv/bin/python ")
+    assert (ROOT / command.split()[1]).is_file()
+    assert said["Restart"] == ["on-failure"]
+    assert folders == {
+        "MISSION_DASHBOARD_DATA_DIR": f"/var/lib/{said['StateDirectory'][0]}",
+        "MISSION_DASHBOARD_LOG_DIR": f"/var/log/{said['LogsDirectory'][0]}",
+    }
+    (shipped,) = yaml.safe_load((DEPLOY / "vector/vector.yaml").read_text())["sources"]["mission_dashboard"]["include"]
+    assert shipped == f"{folders['MISSION_DASHBOARD_LOG_DIR']}/mission_dashboard.log"
+
+
 # Kubernetes and Compose.
 
 
@@ -274,6 +319,24 @@ def test_kubernetes_runs_the_image_as_it_was_made_and_gives_it_no_rights() -> No
     assert container["livenessProbe"]["httpGet"]["path"] in " ".join(image.command("HEALTHCHECK"))
 
 
+def test_kubernetes_leads_callers_to_the_dashboard_once_it_is_ready() -> None:
+    manifests = yaml.safe_load_all((DEPLOY / "kubernetes/mission-dashboard.yaml").read_text())
+    deployment, service, ingress, policy = (manifest["spec"] for manifest in manifests)
+    labels = deployment["template"]["metadata"]["labels"]
+    (container,) = deployment["template"]["spec"]["containers"]
+    (port,) = service["ports"]
+    (path,) = ingress["rules"][0]["http"]["paths"]
+
+    assert (
+        labels == deployment["selector"]["matchLabels"] == service["selector"] == policy["podSelector"]["matchLabels"]
+    )
+    assert {port["targetPort"]} == {known["name"] for known in container["ports"]}
+    assert path["backend"]["service"] == {"name": "mission-dashboard", "port": {"name": port["name"]}}
+    probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("readiness", "liveness", "startup")}
+    assert probes == {"readiness": "/readyz", "liveness": "/livez", "startup": "/livez"}
+    assert ingress["tls"][0]["hosts"] == [rule["host"] for rule in ingress["rules"]]
+
+
 def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "compose.yaml").read_text()))
 
@@ -288,6 +351,47 @@ def test_the_compose_file_mounts_what_there_is_and_asks_for_every_secret() -> No
             assert (ROOT / source).exists() if source.startswith(".") else source in compose()["volumes"], mount
     assert asked <= offered
     assert "ai_password" not in text
+
+
+def test_the_dashboard_of_compose_asks_for_the_database_there_is() -> None:
+    services = compose()["services"]
+    made = services["postgres"]["environment"]
+
+    assert (made["POSTGRES_USER"], made["POSTGRES_DB"]) == ("ai_user", "ai_agency")
+    password = made["POSTGRES_PASSWORD"]
+    assert services["dashboard"]["environment"]["POSTGRES_DSN"] == (
+        f"postgresql://ai_user:{password}@postgres:5432/ai_agency"
+    )
+    assert services["postgres"]["healthcheck"]["test"] == ["CMD-SHELL", "pg_isready -U ai_user -d ai_agency"]
+    assert services["dashboard"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+def test_the_services_of_compose_find_what_is_mounted_for_them() -> None:
+    services = compose()["services"]
+
+    def targets(name: str) -> dict[str, str]:
+        mounts = (mount.split(":") for mount in services[name]["volumes"])
+        return {target: source.removeprefix("./") for source, target, *_ in mounts}
+
+    prometheus = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    (scrape,), (rules,) = prometheus["scrape_configs"], prometheus["rule_files"]
+    (key,) = services["prometheus"]["configs"]
+    (provider,) = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/mission-dashboard.yml").read_text())[
+        "providers"
+    ]
+    (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+
+    assert targets("prometheus")["/etc/prometheus/prometheus.yml"] == "deploy/prometheus/prometheus.yml"
+    assert targets("prometheus")[f"/etc/prometheus/{rules}"] == f"deploy/prometheus/{rules}"
+    assert key == {
+        "source": "prometheus_key",
+        "target": f"/etc/prometheus/{scrape['authorization']['credentials_file']}",
+    }
+    assert "prometheus_key" in compose()["configs"]
+    assert targets("grafana")["/etc/grafana/provisioning"] == "deploy/grafana/provisioning"
+    assert targets("grafana")[provider["options"]["path"]] == "deploy/grafana/dashboards"
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    assert targets("nginx") == {"/etc/nginx/conf.d/default.conf": "deploy/nginx/mission-dashboard.conf"}
 
 
 def test_the_compose_file_says_only_what_the_compose_specification_knows() -> None:
@@ -368,6 +472,25 @@ def test_prometheus_and_nginx_look_for_the_dashboard_where_compose_puts_it() -> 
     # One for REST, one for sockets.
     assert (DEPLOY / "nginx/mission-dashboard.conf").read_text().count("server dashboard:5002;") == 2
     assert "dashboard" in compose()["services"]
+
+
+def test_the_notes_on_upgrades_know_every_way_to_run_it_and_only_commands_there_are() -> None:
+    from mission_dashboard.cli import command
+
+    text = (ROOT / "docs/deployment.md").read_text()
+    upgrades = text.partition("\n## Upgrades\n")[2].partition("\n## ")[0]
+
+    ways = re.findall(r"^\| ([^|]+?) \|", upgrades, re.MULTILINE)[2:]
+    assert ways == ["the start script", "Docker", "Compose", "systemd", "Kubernetes"]
+    said = re.findall(r"mission-dashboard ((?:backup|restore|keys|storage|retention)[^`\n]*)", upgrades)
+    assert {words.split()[0] for words in said} == {"backup", "restore"}
+    for words in said:
+        name, *arguments = words.split()
+        if not arguments:
+            continue
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        found.make_context(name, arguments)
 
 
 def test_the_settings_that_deployments_name_are_settings() -> None:
