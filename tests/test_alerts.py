@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -538,6 +540,25 @@ def test_two_processes_deliver_each_notification_once(
     assert {taken.said["data"]["mission_id"] for taken in receiver.taken} == ids
     for place in places:
         place.alerts.close()
+
+
+def test_what_another_process_takes_just_now_is_not_taken_too(place: Place, receiver: Receiver, dsn: str) -> None:
+    place.rule("failed")
+    place.webhook(receiver)
+    place.failed()
+    place.look()
+    now = place.tracker.now
+
+    with psycopg2.connect(dsn) as other, other.cursor() as cursor:
+        cursor.execute("SELECT id FROM alert_deliveries FOR UPDATE")
+        began = time.monotonic()
+        taken = place.alerts.store.lease(now, now + timedelta(seconds=60), 1)
+        took_s = time.monotonic() - began
+    other.close()
+
+    assert (taken, took_s < 1) == ([], True)
+    assert len(place.alerts.store.lease(now, now + timedelta(seconds=60), 1)) == 1
+    assert place.alerts.store.lease(now, now + timedelta(seconds=60), 1) == []
 
 
 def test_what_cannot_be_delivered_becomes_a_dead_letter_that_can_be_sent_again(live: Place, receiver: Receiver) -> None:
