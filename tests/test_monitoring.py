@@ -9,21 +9,28 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from flask import Flask
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards import ROOT, Dashboard
+from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.monitoring.counters import MAX_TYPES, Counters, route_of
-from mission_dashboard.monitoring.exposition import _capped
+from mission_dashboard.monitoring.exposition import TOP_MODELS, TOP_TYPES, Exposition, _capped
 from mission_dashboard.monitoring.histogram import Histogram
+from mission_dashboard.store import PoolState
+from mission_dashboard.web.monitoring import make_monitoring
+from mission_dashboard.writer import QueueState
 from test_viewers import Viewer
 
 DEPLOY = ROOT / "deploy"
@@ -129,6 +136,73 @@ def test_people_see_the_same(dashboard: Dashboard) -> None:
     assert system["missions"] == {"stalled": 0, "paused": 0, "question": 1}
     assert system["alerts"] == {"open": 0, "unseen": 0, "critical": 0, "waiting": 0, "dead": 0}
     assert system["process"].endswith(f":{dashboard.pid}")
+
+
+def test_people_see_refusals_processor_pool_and_sockets(dashboard: Dashboard) -> None:
+    viewer = Viewer(dashboard.url)
+    dashboard.create("One")
+    for _ in range(3):
+        with pytest.raises(urllib.error.HTTPError):
+            dashboard.get("/api/missions/none")
+
+    before = dashboard.get("/api/system")["system"]
+    after = dashboard.get("/api/system")["system"]
+    viewer.leave()
+
+    assert after["requests"]["answered"] == before["requests"]["answered"] + 1
+    assert (after["requests"]["refused"], after["requests"]["failed"]) == (3, 0)
+    assert after["cpu_s"] > 0.1
+    assert after["live"]["viewers"] == 1
+    assert after["database"]["pool_size"] == value(dashboard, "db_pool_size") > 0
+    assert after["writes"]["queue_depth"] == value(dashboard, "write_queue_depth") == 0
+
+
+def test_throughput_errors_pool_and_queue_are_told_as_they_are(tracker: MissionTracker, monkeypatch: Any) -> None:
+    counters = Counters(started_at=time.time() - 100)
+    for status, took_s in (("200 OK", 0.2), ("404 NOT FOUND", 0.2), ("500 INTERNAL", 0.2), ("503 AWAY", 0.2)):
+        counters.request("GET", "/api/missions", status, took_s)
+    monkeypatch.setattr(tracker, "queue_state", lambda: QueueState(7, 2.5))
+    monkeypatch.setattr(tracker.store, "pool_state", lambda: PoolState(4, 3))
+    app = Flask("system")
+    app.register_blueprint(make_monitoring(tracker, counters, lambda: 5, dict, lambda view: view))
+
+    shown = app.test_client().get("/api/system").get_json()["system"]
+    told = samples(app.test_client().get("/metrics").text)
+
+    assert (shown["requests"]["answered"], shown["requests"]["failed"], shown["requests"]["refused"]) == (4, 2, 1)
+    assert shown["requests"]["per_second"] == pytest.approx(0.04, abs=0.01)
+    assert shown["requests"]["seconds"]["p50"] == pytest.approx(0.2, rel=0.5)
+    assert (shown["writes"]["queue_depth"], shown["writes"]["queue_age_s"]) == (7, 2.5)
+    assert (shown["database"]["pool_size"], shown["database"]["pool_in_use"], shown["live"]["viewers"]) == (4, 3, 5)
+    gauges = ("write_queue_depth", "write_queue_age_seconds", "db_pool_size", "db_pool_in_use", "ws_clients")
+    assert [told[f"mission_dashboard_{name}", ()] for name in gauges] == [7, 2.5, 4, 3, 5]
+    seconds = "mission_dashboard_http_request_duration_seconds_sum"
+    labels = {"method": "GET", "route": "/api/missions", "status": "5xx"}
+    assert told[seconds, tuple(sorted(labels.items()))] == pytest.approx(0.4)
+
+
+def test_each_label_is_capped_in_what_is_told(make_tracker: Callable[..., MissionTracker]) -> None:
+    tracker = make_tracker()
+    for number in range(TOP_MODELS + 5):
+        mission = tracker.create(title="One", metadata={"type": f"type {number}"})
+        tracker.start(mission.id, model_used=f"model {number}")
+        tracker.complete(mission.id, input_tokens=1, output_tokens=1, cost_estimate=0.1)
+    counters = Counters()
+    for method in ("GET", "BREW", "WHEN"):
+        counters.request(method, "/", "200 OK", 0.1)
+
+    registry = Exposition(tracker, counters, lambda: 0).registry()
+    found = samples(generate_latest(registry).decode())
+
+    def labels(metric: str, label: str) -> set[str]:
+        return {dict(its)[label] for name, its in found if name == f"mission_dashboard_{metric}"}
+
+    assert len(labels("missions_total", "type")) == TOP_TYPES + 1
+    assert len(labels("cost_usd_total", "model")) == TOP_MODELS + 1
+    assert labels("http_request_duration_seconds_count", "method") == {"GET", "other"}
+    assert sum(count for (name, _), count in found.items() if name == "mission_dashboard_cost_usd_total") == (
+        pytest.approx(0.1 * (TOP_MODELS + 5))
+    )
 
 
 def test_a_reader_can_tell_what_happened_between_two_answers(dashboard: Dashboard) -> None:

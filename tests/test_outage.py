@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,15 @@ def test_a_frozen_database_is_told_within_two_seconds_and_live_missions_stay_rea
         running = dashboard.get("/api/running")["count"]
         with pytest.raises(urllib.error.HTTPError) as health:
             dashboard.get("/api/health")
+        with pytest.raises(urllib.error.HTTPError) as ready:
+            urllib.request.urlopen(f"{dashboard.url}/readyz", timeout=5)
+        with urllib.request.urlopen(f"{dashboard.url}/livez", timeout=5) as alive:
+            assert alive.status == 200
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
 
+    assert (ready.value.code, ready.value.headers["Retry-After"]) == (503, "1")
     assert (first[0], first[1], first[2] < 2.5) == (503, "1", True)
     assert (then[0], then[2] < 2.5) == (503, True)
     assert (shown["degraded"], one["status"], running, health.value.code) == (True, "running", 1, 503)

@@ -371,7 +371,7 @@ class MissionTracker:
         return self._store.spend(since, limit), self._store.total_spend(since)
 
     def spend_by_model(self, limit: int) -> Sequence[tuple[str, Spend]]:
-        """Return what each model used and cost on all days, the dearest first."""
+        """Return what each model used and cost on all days, the dearest first; the rest as 'other'."""
         self._require_up()
         return self._store.spend_by_model(limit)
 

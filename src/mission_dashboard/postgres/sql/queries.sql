@@ -555,14 +555,22 @@ ORDER BY day DESC, sum(cost) DESC, model
 LIMIT :limit;
 
 -- name: spend_by_model
--- What each model used and cost on all days, the dearest first.
+-- What each model used and cost on all days, the dearest first; what comes after so many is added up as 'other'.
+WITH each AS (
+    SELECT
+        model, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, sum(reasoning) AS reasoning,
+        sum(unsplit) AS unsplit, sum(unpriced) AS unpriced, sum(cost) AS cost, sum(cost_reported) AS cost_reported,
+        sum(cost_computed) AS cost_computed,
+        row_number() OVER (ORDER BY sum(cost) DESC, sum(input) + sum(output) + sum(unsplit) DESC, model) AS place
+    FROM mission_spend
+    GROUP BY model
+)
 SELECT
-    model, sum(input), sum(cached), sum(output), sum(reasoning),
+    CASE WHEN place <= :limit THEN model ELSE 'other' END, sum(input), sum(cached), sum(output), sum(reasoning),
     sum(unsplit), sum(unpriced), sum(cost), sum(cost_reported), sum(cost_computed)
-FROM mission_spend
-GROUP BY model
-ORDER BY sum(cost) DESC, sum(input) + sum(output) + sum(unsplit) DESC, model
-LIMIT :limit;
+FROM each
+GROUP BY 1
+ORDER BY min(place);
 
 -- name: spend_total
 -- The same over all models and all days since one.
