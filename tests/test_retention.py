@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
 from mission_dashboard.errors import MissionNotFound
 from mission_dashboard.keep import Keep
-from mission_dashboard.mission_dashboard import Application, create_app
+from mission_dashboard.mission_dashboard import Application, _retention, create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
@@ -23,7 +23,7 @@ from mission_dashboard.postgres.retention import PostgresRemover, count_due
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.recording import AddLines, PutSpans
 from mission_dashboard.records import LogsSaid, SpansSaid
-from mission_dashboard.retention import HOLD, Pace, Removed, Retention, State, next_hold
+from mission_dashboard.retention import HOLD, Due, Pace, Removed, Retention, State, next_hold
 
 MakeTracker = Callable[..., MissionTracker]
 DAY = 86_400.0
@@ -188,6 +188,36 @@ def test_records_kept_for_ever_go_with_their_mission(
 
     assert retain(RECORDS_FOR_EVER) == Removed(1, 4, 1, 1)
     assert counts(dsn, "missions", "mission_events", "mission_logs", "mission_spans") == [0, 0, 0, 0]
+
+
+def test_no_step_takes_more_than_the_pace_allows(kept: MissionTracker, clock: FrozenClock, dsn: str) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Watched(PostgresRemover):
+        def due(self, status: str, before: Any, after: Any, limit: int) -> list[Due]:
+            asked.append(("missions", limit))
+            return super().due(status, before, after, limit)
+
+        def thin(self, ids: Sequence[str], limit: int) -> Removed:
+            asked.append(("their records", limit))
+            return super().thin(ids, limit)
+
+        def remove_records(self, kind: str, position: int, before: int, limit: int) -> tuple[int, int | None]:
+            asked.append((kind, limit))
+            return super().remove_records(kind, position, before, limit)
+
+    finish(kept, "failed")
+    clock.advance(3600)
+    Retention(PostgresRemover(dsn), KEEP, clock).look(hold=False)
+    clock.advance(11 * DAY)
+    finish(kept)
+    clock.advance(11 * DAY)
+    removed = Retention(Watched(dsn), KEEP, clock).look(hold=False)
+
+    assert removed
+    assert {what for what, _ in asked} == {"missions", "their records", "events", "logs", "spans"}
+    most = {what: Pace.MOST if what == "missions" else 4 * Pace.MOST for what, _ in asked}
+    assert [(what, limit) for what, limit in asked if limit > most[what]] == []
 
 
 def test_a_mission_with_very_many_lines_goes_in_several_steps(
@@ -598,6 +628,18 @@ def test_retention_rests_longer_while_writers_wait_and_takes_less_when_steps_are
     assert same == 100
     assert smaller <= 50
     assert pace.size == Pace.MOST
+
+
+def test_a_dashboard_tells_its_retention_when_writers_are_busy(
+    kept: MissionTracker, settings: Settings, dsn: str
+) -> None:
+    is_busy = _retention(dsn, settings, kept)._pace._is_busy
+    is_busy()
+    before = is_busy()
+
+    finish(kept)
+
+    assert (before, is_busy(), is_busy()) == (False, True, False)
 
 
 def test_a_preview_tells_what_would_go_and_deletes_nothing(

@@ -12,6 +12,7 @@ import pytest
 from dashboards import ROOT, free_port
 from mission_dashboard.config import SETTINGS, load_settings
 from mission_dashboard.errors import StartupError
+from mission_dashboard.mission_dashboard import keep_of
 
 BAD = {
     "MISSION_DASHBOARD_PORT": ("0", "65536", "http", "-1", "5002.5", ""),
@@ -77,6 +78,10 @@ def test_defaults_are_those_of_the_table(tmp_path: Path) -> None:
 
     assert (settings.port, settings.host, settings.environment) == (5002, "0.0.0.0", "development")
     assert (settings.rate_limit, settings.report_limit) == ("100 per minute", "6000 per minute")
+    assert (settings.key_rate_limit, settings.key_report_limit) == ("1000 per minute", "60000 per minute")
+    days = {"missions": {"completed": 90, "failed": 180, "cancelled": 90}, "events": 30, "logs": 30, "spans": 30}
+    assert keep_of(settings).in_days() == days
+    assert (settings.trusted_proxies, settings.traces, settings.redis_url) == ((), "", "")
     assert (settings.async_mode, settings.log_level, settings.postgres_dsn) == ("eventlet", "INFO", None)
     assert settings.cors_origins == ()
     assert settings.static_url == ""
