@@ -22,6 +22,7 @@ import psycopg2
 import pytest
 import requests
 import socketio
+from werkzeug.test import create_environ
 
 from clients import wait_for
 from conftest import FrozenClock, run_sql
@@ -34,7 +35,7 @@ from mission_dashboard.access.service import Access
 from mission_dashboard.access.store import Entry, Wanted
 from mission_dashboard.errors import LoginRefused, StoreUnavailable
 from mission_dashboard.postgres.access_store import PostgresAccessStore
-from mission_dashboard.web.gate import FAILURES_PER_MINUTE
+from mission_dashboard.web.gate import FAILURES_PER_MINUTE, Gate, caller_of
 from mission_dashboard.web.keys import harmless
 
 KEYS = (sys.executable, "-m", "mission_dashboard.cli", "keys")
@@ -96,6 +97,35 @@ def test_a_name_that_was_made_to_point_here_is_not_this_machine(dashboard: Dashb
     answer = requests.get(f"{dashboard.url}/api/missions", headers={"Host": host}, timeout=10)
 
     assert answer.status_code in (400, 401)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("127.0.0.1", Kind.LOCAL),
+        ("::1", Kind.LOCAL),
+        ("::ffff:127.0.0.1", Kind.LOCAL),
+        ("192.0.2.7", Kind.NOBODY),
+        ("10.0.0.1", Kind.NOBODY),
+        ("fe80::1%eth0", Kind.NOBODY),
+        ("", Kind.NOBODY),
+    ],
+)
+def test_who_comes_from_elsewhere_and_asks_for_localhost_is_a_stranger(dsn: str, address: str, kind: Kind) -> None:
+    store = PostgresAccessStore(dsn)
+    access = Access(store, None, timedelta(hours=1), FrozenClock())
+    found: list[Kind] = []
+
+    def app(environ: dict[str, Any], _: object) -> list[bytes]:
+        found.append(caller_of(environ).kind)
+        return []
+
+    gate = Gate(app, access, Audit(store, FrozenClock()), trusts_loopback=True)
+    gate(create_environ("/api/session", "http://localhost:5002", environ_overrides={"REMOTE_ADDR": address}), list)
+
+    assert found == [kind]
+    access.close()
+    store.close()
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.8.8.8:5002", "[::1]:5002", "a.localhost"])
@@ -625,6 +655,14 @@ def test_an_address_put_before_those_of_the_proxies_is_not_believed(dashboard: D
 # The audit log.
 
 
+def test_no_page_may_be_framed(dashboard: Dashboard, admin_key: str) -> None:
+    for path in ("/", "/login", "/access", "/api/docs"):
+        answer = ask(dashboard, "GET", path, admin_key)
+        assert answer.status_code == 200, path
+        assert answer.headers["X-Frame-Options"] == "DENY", path
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], path
+
+
 def test_the_audit_log_tells_who_changed_what_from_where(dashboard: Dashboard, admin_key: str) -> None:
     _, key = make_key(dashboard, admin_key, "operate")
     mission = dashboard.create_running("Audited")
@@ -1040,6 +1078,22 @@ def test_a_clone_tells_how_the_command_is_called_there(
         server.communicate(timeout=30)
 
     assert line.endswith(f"get keys of their own: {says}\n")
+
+
+def test_the_first_start_prints_a_link_with_the_key_that_it_made(dsn: str, data_dir: Path) -> None:
+    host, port = "127.0.0.2", str(free_port())
+    address = {"MISSION_DASHBOARD_HOST": host, "MISSION_DASHBOARD_PORT": port}
+    server = start_production(dsn, data_dir, ENVIRONMENT="development", **address)
+    try:
+        assert server.stdout is not None
+        link = next(line.strip() for line in server.stdout if "/login" in line)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+    kept = data_dir / "admin_key"
+    assert link == f"http://{host}:{port}/login#mdk_{kept.read_text().strip()}"
+    assert kept.stat().st_mode & 0o777 == 0o600
 
 
 def test_in_production_this_machine_needs_a_key_too(dsn: str, data_dir: Path) -> None:
