@@ -159,6 +159,30 @@ def test_a_token_that_somebody_else_signed_is_not_believed(provider: str) -> Non
             ours._person(nothing, "n")
 
 
+@pytest.mark.parametrize("claim", ["nonce", "aud", "iss", "exp"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_token_for_another_login_client_or_time_is_not_believed(
+    provider: str, monkeypatch: pytest.MonkeyPatch, claim: str, is_there: bool
+) -> None:
+    from joserfc import jwt
+    from joserfc.jwk import RSAKey
+
+    ours = Provider(provider, "dashboard", "kept")
+    key = RSAKey.generate_key(2048, parameters={"kid": "1"})
+    right = {"iss": ours._known("issuer"), "aud": "dashboard", "sub": "ada", "nonce": "n", "exp": 4_000_000_000}
+    wrong = {**right, claim: 1_000 if claim == "exp" else "another"}
+    if not is_there:
+        del wrong[claim]
+    monkeypatch.setattr(ours, "_fetch", lambda _: {"keys": [key.as_dict(private=False)]})
+
+    def person(claims: dict[str, Any]) -> str:
+        return ours._person(jwt.encode({"alg": "RS256", "kid": "1"}, claims, key), "n").subject
+
+    assert person(right) == "oidc:ada"
+    with pytest.raises(ProviderFailed, match="cannot be believed"):
+        person(wrong)
+
+
 def test_the_first_rule_that_fits_gives_the_role() -> None:
     rules = (RoleRule("admin", "groups", "ops"), RoleRule("operator", "email", "a@x"), RoleRule("viewer", "", "*"))
 
