@@ -48,6 +48,7 @@ from mission_dashboard.missions import MissionStatus
 from mission_dashboard.otlp import intake
 from mission_dashboard.otlp.known import Known, mission_id_of
 from mission_dashboard.otlp.names import ALIASES
+from mission_dashboard.otlp.size import _without_texts
 from mission_dashboard.otlp.traces import plan
 from mission_dashboard.queries import Query
 from mission_dashboard.web.otlp import MAX_INFLATED_BYTES
@@ -703,8 +704,20 @@ class TestProtocol:
             (lambda: _json_spans(b"{}," * 3_000_000), "application/json", "", 413),
             (lambda: gzip.compress(_json_spans(b"{}," * 6_000_000), mtime=0), "application/json", "gzip", 413),
             (lambda: _json_spans(b'"a",' * 2_000_000), "application/json", "", 413),
+            (lambda: b'["' + b'\\",' * 1_700_000, "application/json", "", 400),
+            (lambda: gzip.compress(b'["' + b'\\",' * 6_000_000, mtime=0), "application/json", "gzip", 400),
         ],
-        ids=["members", "resources", "attributes", "scalars", "spans", "packed spans", "texts"],
+        ids=[
+            "members",
+            "resources",
+            "attributes",
+            "scalars",
+            "spans",
+            "packed spans",
+            "texts",
+            "escapes",
+            "packed escapes",
+        ],
     )
     def test_what_is_small_on_its_way_and_large_when_decoded_is_refused_at_once(
         self, client: FlaskClient, make: Callable[[], bytes], kind: str, encoding: str, status: int
@@ -716,6 +729,18 @@ class TestProtocol:
 
         assert answer.status_code == status
         assert time.process_time() - began < 2.5, "everybody else waits for this"
+
+    @pytest.mark.parametrize(
+        ("text", "bare"),
+        [
+            (rb'{"a,":"b\",","c":[1,"\\",{}]}', b"{:,:[1,,{}]}"),
+            (rb'["\\\"[",["\\"]]', b"[,[]]"),
+            (rb'[["never ends, {[\"', b"[["),
+            (b"", b""),
+        ],
+    )
+    def test_what_is_quoted_does_not_count_as_parts(self, text: bytes, bare: bytes) -> None:
+        assert _without_texts(text) == bare
 
     def test_large_texts_full_of_brackets_are_taken(
         self, client: FlaskClient, tracker: MissionTracker, script: Script
