@@ -317,6 +317,20 @@ def test_guessing_keys_is_stopped_and_told_in_one_line(dashboard: Dashboard, adm
     wait_for(lambda: told() == FAILURES_PER_MINUTE + 5, 5)
 
 
+def test_guessing_keys_at_the_login_is_stopped_too(dashboard: Dashboard, admin_key: str) -> None:
+    guesser = {"X-Forwarded-For": "198.51.100.8", "Origin": dashboard.url}
+
+    def log_in_with(key: str) -> requests.Response:
+        return ask(dashboard, "POST", "/login", headers=guesser, data={"key": key})
+
+    codes = [log_in_with(f"mdk_{number}").status_code for number in range(FAILURES_PER_MINUTE)]
+    then = log_in_with(admin_key)
+
+    assert codes == [401] * FAILURES_PER_MINUTE
+    assert (then.status_code, then.headers["Retry-After"]) == (429, "60")
+    assert "Set-Cookie" not in then.headers
+
+
 # Limits.
 
 
@@ -463,6 +477,22 @@ def test_a_page_of_another_origin_cannot_use_the_cookie(dashboard: Dashboard, ad
     )
     assert upgrade.status_code == 403
     assert "stolen" not in browser.get(f"{dashboard.url}/api/keys", timeout=10).text
+
+
+@pytest.mark.parametrize("wrong", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_a_page_of_another_origin_cannot_log_anybody_in_or_out(
+    dashboard: Dashboard, admin_key: str, wrong: dict[str, str]
+) -> None:
+    browser = log_in(dashboard, admin_key)
+
+    logged_in = ask(dashboard, "POST", "/login", data={"key": admin_key}, headers=wrong)
+    logged_out = browser.post(f"{dashboard.url}/logout", headers=wrong, timeout=10)
+
+    assert (logged_in.status_code, logged_out.status_code) == (403, 403)
+    assert "Set-Cookie" not in logged_in.headers
+    assert browser.get(f"{dashboard.url}/api/keys", timeout=10).status_code == 200
+    told = wait_for(lambda: dashboard.get("/api/audit?action=POST /logout&refused=true".replace(" ", "%20"))["entries"])
+    assert told[0]["status"] == 403
 
 
 def test_a_link_cannot_make_who_is_logged_in_report_a_mission(dashboard: Dashboard, admin_key: str) -> None:
@@ -686,6 +716,19 @@ def test_the_audit_log_tells_who_changed_what_from_where(dashboard: Dashboard, a
     assert entries("action=POST /login")[0]["actor"] == "operate"
     wait_for(lambda: entries("action=GET /api/keys&refused=true&actor=operate"), 5)
     assert "'operate', operate" in entries("action=POST /api/keys")[0]["action"]
+
+
+def test_nothing_that_callers_named_makes_a_line_or_a_header_of_its_own(dashboard: Dashboard, admin_key: str) -> None:
+    ask(dashboard, "GET", "/api/keys/a%0aGET%20/forged%1b[2J", "mdk_wrong")
+    answer = ask(dashboard, "GET", "/api/session", headers={"X-Request-ID": "a%0d%0aSet-Cookie: b"})
+
+    def told() -> list[str]:
+        entries = ask(dashboard, "GET", "/api/audit?refused=true", admin_key).json()["entries"]
+        return [entry["action"] for entry in entries if "forged" in entry["action"]]
+
+    assert wait_for(told, 5) == ["GET /api/keys/a?GET /forged?[2J"]
+    assert ":" not in answer.headers["X-Request-ID"]
+    assert "Set-Cookie" not in answer.headers
 
 
 def test_a_mission_remembers_whose_key_reported_what(dashboard: Dashboard, admin_key: str) -> None:
