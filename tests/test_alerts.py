@@ -549,11 +549,14 @@ def test_what_another_process_takes_just_now_is_not_taken_too(place: Place, rece
     place.look()
     now = place.tracker.now
 
-    with psycopg2.connect(dsn) as other, other.cursor() as cursor:
-        cursor.execute("SELECT id FROM alert_deliveries FOR UPDATE")
-        began = time.monotonic()
-        taken = place.alerts.store.lease(now, now + timedelta(seconds=60), 1)
-        took_s = time.monotonic() - began
+    other = psycopg2.connect(dsn)
+    other.cursor().execute("SELECT id FROM alert_deliveries FOR UPDATE")
+    letting_go = threading.Timer(2, other.rollback)
+    letting_go.start()
+    began = time.monotonic()
+    taken = place.alerts.store.lease(now, now + timedelta(seconds=60), 1)
+    took_s = time.monotonic() - began
+    letting_go.cancel()
     other.close()
 
     assert (taken, took_s < 1) == ([], True)
