@@ -1066,6 +1066,7 @@ def start_production(dsn: str, data_dir: Path, **settings: str) -> subprocess.Po
     environment = {
         **os.environ,
         "ENVIRONMENT": "production",
+        "MISSION_DASHBOARD_PORT": str(free_port()),
         "POSTGRES_DSN": dsn,
         "MISSION_DASHBOARD_SECRET_KEY": "0123456789abcdef0123456789abcdef",
         "MISSION_DASHBOARD_DATA_DIR": str(data_dir),
