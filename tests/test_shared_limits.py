@@ -7,17 +7,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 from limits import parse
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from chaos import network
+from chaos.network import Faulty
 from clients import wait_for
 from dashboards import ROOT, Dashboard
-from mission_dashboard.web.counters import Tally
+from mission_dashboard.web import counters
+from mission_dashboard.web.counters import SLOW_IN_A_ROW, SLOW_S, Tally, storage_for
+from mission_dashboard.web.gate import FAILURES_PER_MINUTE
 from redis_servers import RedisServer
 
 LIMIT = 10
@@ -82,6 +87,78 @@ def test_without_redis_nobody_is_refused_or_kept_waiting_and_it_is_used_again_on
     answers = [call(dashboard, path) for dashboard in (*pair, *pair)]
     left = [int(answer.headers["RateLimit"].split("r=")[1].split(";")[0]) for answer in answers]
     assert left == [left[0] - number for number in range(4)]
+
+
+@pytest.fixture
+def wire(redis: RedisServer) -> Iterator[Faulty]:
+    """A wire to Redis that can misbehave."""
+    with Faulty.before_port(redis.port) as wire:
+        yield wire
+
+
+@pytest.fixture
+def storage(wire: Faulty, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """Counters in Redis at the other end of the wire, asked again soon when it was away."""
+    monkeypatch.setattr(counters, "ASK_AGAIN_S", 0.4)
+    found = storage_from_string(storage_for(f"redis://127.0.0.1:{wire.port}/0"))
+    assert isinstance(found, Storage)
+    return found
+
+
+def counted_in(redis: RedisServer, storage: Storage) -> bool:
+    """Count a call; whether Redis knows of it."""
+    storage.incr("calls", 60)
+    direct = storage_from_string(storage_for(redis.url))
+    assert isinstance(direct, Storage)
+    before = direct.get("calls")
+    storage.incr("calls", 60)
+    return direct.get("calls") == before + 1
+
+
+def time_of(storage: Storage) -> float:
+    """Count a call; return how many seconds that took."""
+    began = time.monotonic()
+    storage.incr("calls", 60)
+    return time.monotonic() - began
+
+
+def test_where_redis_fell_silent_one_caller_in_a_while_waits_and_no_other(
+    redis: RedisServer, wire: Faulty, storage: Storage
+) -> None:
+    assert counted_in(redis, storage)
+    wire.misbehave("silent")
+    assert time_of(storage) > 0.2
+    for _ in range(2):
+        time.sleep(0.45)
+        with ThreadPoolExecutor(16) as callers:
+            took = sorted(callers.map(lambda _: time_of(storage), range(16)))
+        assert took[-2] < 0.2 < took[-1]
+    wire.behave()
+    wait_for(lambda: counted_in(redis, storage))
+
+
+def test_a_redis_that_answers_slowly_counts_as_away_until_it_is_fast_again(
+    redis: RedisServer, wire: Faulty, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "SLOW_S", SLOW_S)
+    assert counted_in(redis, storage)
+    wire.misbehave("slow")
+    took = [time_of(storage) for _ in range(SLOW_IN_A_ROW + 10)]
+    assert min(took[:SLOW_IN_A_ROW]) > SLOW_S
+    assert max(took[SLOW_IN_A_ROW:]) < SLOW_S
+    time.sleep(0.45)
+    assert time_of(storage) > SLOW_S > time_of(storage)  # it was asked once, and is away still
+    wire.behave()
+    wait_for(lambda: counted_in(redis, storage))
+
+
+def test_wrong_keys_shown_to_several_processes_count_together(pair: list[Dashboard]) -> None:
+    guess = {"Authorization": "Bearer mdk_wrong"}
+    codes = [
+        requests.get(f"{pair[number % 2].url}/api/keys", headers=guess, timeout=10).status_code
+        for number in range(FAILURES_PER_MINUTE + 2)
+    ]
+    assert codes == [401] * FAILURES_PER_MINUTE + [429] * 2
 
 
 class CountingStorage(MemoryStorage):

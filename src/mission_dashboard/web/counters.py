@@ -1,21 +1,23 @@
 """Where calls are counted for the rate limits: in this process, or in Redis for all processes together.
 
-While Redis does not answer, each process counts for itself: limits are then looser by the number of processes, and no
-caller is refused, or kept waiting, for Redis' sake. Redis is asked again every few seconds.
+While Redis does not answer, or only slowly, each process counts for itself: limits are then looser by the number of
+processes, and no caller is refused for Redis' sake. Those wait who ask before it is found out, and then one caller
+every few seconds, each for a quarter of a second at most.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from limits import RateLimitItem
-from limits.storage import MemoryStorage, Storage
-from limits.strategies import RateLimiter
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 from mission_dashboard.errors import StartupError
 
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 0.25
 ASK_AGAIN_S = 2.0
+SLOW_S = 0.05
+"""An answer that takes longer is slow: counting must not be what a report waits for."""
+SLOW_IN_A_ROW = 3
+"""After so many slow answers Redis counts as away; a single one may be a pause of our own."""
 REST_S = 0.02
 NEAR = 0.02
 FEW = 20
@@ -46,6 +52,13 @@ def spare_redis(redis_url: str) -> None:
 def storage_for(redis_url: str) -> str:
     """Return the storage address for Flask-Limiter."""
     return f"shared+{redis_url}" if redis_url else "memory://"
+
+
+def counter_of_failures(redis_url: str) -> RateLimiter:
+    """Return what counts wrong keys: over any minute in this process, or from the first on in all of them together."""
+    if not redis_url:
+        return MovingWindowRateLimiter(MemoryStorage())
+    return FixedWindowRateLimiter(storage_from_string(storage_for(redis_url)))
 
 
 @dataclass(slots=True)
@@ -102,8 +115,10 @@ class SharedCounters(Storage):
         super().__init__(uri, wrap_exceptions, **options)
         self._redis = _redis_storage(uri.removeprefix("shared+"))
         self._memory = MemoryStorage()
+        self._turns = threading.Lock()
         self._ask_at = 0.0
         self._is_away = False
+        self._slow_answers = 0
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
@@ -136,20 +151,43 @@ class SharedCounters(Storage):
         self._count(lambda storage: storage.clear(key))
 
     def _count(self, count: Callable[[Storage], T]) -> T:
-        if time.monotonic() < self._ask_at:
+        if not self._may_ask():
             return count(self._memory)
+        began = time.monotonic()
         try:
             counted = count(self._redis)
         except self._redis.base_exceptions as error:
-            self._ask_at = time.monotonic() + ASK_AGAIN_S
-            if not self._is_away:
-                logger.warning("Redis is away, each process counts calls for itself: %s", error)
-            self._is_away = True
+            self._leave(str(error))
             return count(self._memory)
-        if self._is_away:
+        self._judge(time.monotonic() - began)
+        return counted
+
+    def _may_ask(self) -> bool:
+        """Whether this caller asks Redis: while it is away, one in a while."""
+        if not self._is_away:
+            return True
+        with self._turns:
+            now = time.monotonic()
+            is_turn = now >= self._ask_at
+            if is_turn:
+                self._ask_at = now + ASK_AGAIN_S
+            return is_turn
+
+    def _judge(self, took_s: float) -> None:
+        """Take note of how long an answer took."""
+        self._slow_answers = self._slow_answers + 1 if took_s > SLOW_S else 0
+        if self._slow_answers >= SLOW_IN_A_ROW:
+            self._leave(f"it takes {took_s * 1000:.0f} ms to answer")
+        elif self._is_away and not self._slow_answers:
             self._is_away = False
             logger.info("Redis is back, calls are counted there again")
-        return counted
+
+    def _leave(self, why: str) -> None:
+        with self._turns:
+            self._ask_at = time.monotonic() + ASK_AGAIN_S
+            was_away, self._is_away = self._is_away, True
+        if not was_away:
+            logger.warning("Redis is away, each process counts calls for itself: %s", why)
 
 
 def _redis_storage(url: str) -> RedisStorage:

@@ -17,8 +17,6 @@ from typing import Any
 from urllib.parse import quote
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from werkzeug.http import parse_cookie
 from werkzeug.wrappers import Response
 
@@ -31,6 +29,7 @@ from mission_dashboard.acting import Actor, acting
 from mission_dashboard.errors import Unavailable
 from mission_dashboard.logs import request_id
 from mission_dashboard.web.answers import problem
+from mission_dashboard.web.counters import counter_of_failures
 from mission_dashboard.web.errors import answer_ours
 from mission_dashboard.web.origins import PING, SAFE_METHODS
 from mission_dashboard.web.proxies import FORWARDED
@@ -49,6 +48,8 @@ LOGIN_CALLBACK = "/auth/oidc/callback"
 MAX_SECRET = 200
 FAILURES_PER_MINUTE = 10
 """So many wrong keys an address may show before it has to wait."""
+FAILURES = "wrong-keys"
+"""Under what name they are counted, beside the calls."""
 _NAMED = (Kind.KEY, Kind.PERSON)
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 _PLAIN_REPORTS = frozenset({Scope.REPORT})
@@ -79,12 +80,14 @@ def notes_of(environ: Environ) -> Notes:
 class Gate:
     """The WSGI wrapper. ``trusts_loopback`` is for development."""
 
-    def __init__(self, app: WsgiApp, access: Access, audit: Audit, *, trusts_loopback: bool) -> None:
+    def __init__(
+        self, app: WsgiApp, access: Access, audit: Audit, *, trusts_loopback: bool, redis_url: str = ""
+    ) -> None:
         self._app = app
         self._access = access
         self._audit = audit
         self._trusts_loopback = trusts_loopback
-        self._failures = MovingWindowRateLimiter(MemoryStorage())
+        self._failures = counter_of_failures(redis_url)
         self._allowance = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -173,14 +176,14 @@ class Gate:
 
     def may_log_in(self, environ: Environ) -> bool:
         """Whether this address may show another key."""
-        return bool(self._failures.test(self._allowance, _place(environ)))
+        return bool(self._failures.test(self._allowance, FAILURES, _place(environ)))
 
     def count_failure(self, environ: Environ) -> None:
         """Count a wrong key shown by this address."""
-        self._failures.hit(self._allowance, _place(environ))
+        self._failures.hit(self._allowance, FAILURES, _place(environ))
 
     def _may_try_again(self, environ: Environ) -> bool:
-        return bool(self._failures.hit(self._allowance, _place(environ)))
+        return bool(self._failures.hit(self._allowance, FAILURES, _place(environ)))
 
     @staticmethod
     def too_many() -> Response:

@@ -59,7 +59,10 @@ class Guard:
 
     def wrap(self, app: WsgiApp) -> WsgiApp:
         """Put the gate before the application."""
-        self._gate = Gate(app, self.access, self.audit, trusts_loopback=not self._settings.is_production)
+        settings = self._settings
+        self._gate = Gate(
+            app, self.access, self.audit, trusts_loopback=not settings.is_production, redis_url=settings.redis_url
+        )
         return self._gate
 
     def wrap_outside(self, app: WsgiApp) -> WsgiApp:
