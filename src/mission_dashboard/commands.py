@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -42,8 +42,7 @@ from mission_dashboard.reports import NewMission
 from mission_dashboard.store import Batch, NewKey, Step
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a write led to; ``replayed`` when it had been made before and changed nothing now."""
 
     mission: Mission
@@ -263,7 +262,12 @@ class Advance:
             note_delivery(stage, mission)
 
     def _finish_digest(self) -> str | None:
-        return _digest(self.move.value, asdict(self.report)) if MOVES[self.move].leads_to.is_final else None
+        if not MOVES[self.move].leads_to.is_final:
+            return None
+        said = self.report._asdict()
+        if self.report.usage is not None:
+            said["usage"] = {model: asdict(used) for model, used in self.report.usage.items()}
+        return _digest(self.move.value, said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from mission_dashboard.acting import Actor
 from mission_dashboard.missions import Mission, Move
@@ -89,8 +89,7 @@ class MissionEvent:
     """From where."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An event together with the mission as it is after it: what subscribers receive."""
 
     event: MissionEvent

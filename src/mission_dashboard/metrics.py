@@ -82,6 +82,9 @@ class Delta:
     """What each agent used on each UTC day; empty text is no agent."""
     spend: Spends = field(default_factory=dict)
     """What each model used and cost, by the day on which its mission started."""
+    # The changes of a batch come at one moment nearly always.
+    _at: datetime | None = field(default=None, init=False, repr=False, compare=False)
+    _minute_of_at: Minute = field(default_factory=Minute, init=False, repr=False, compare=False)
 
     def add(self, before: Mission | None, after: Mission, at: datetime | None = None) -> None:
         """Count one change from ``before`` (``None`` at creation) to ``after``, at a moment or now."""
@@ -90,14 +93,14 @@ class Delta:
         tokens = (after.tokens_used or 0) - ((before.tokens_used or 0) if before else 0)
         cost = _cost_step(before, after)
         count_spend(self.spend, before, after, cost)
-        self.tokens += tokens
-        self.cost += cost
         at = at or after.updated_at
+        minute = self._minute(at)
         if tokens or cost:
+            self.tokens += tokens
+            self.cost += cost
+            minute.tokens += tokens
+            minute.cost += cost
             spend(self.days, at.date(), after.agent_type or "", tokens, cost)
-        minute = self.minutes.setdefault(at.replace(second=0, microsecond=0), Minute())
-        minute.tokens += tokens
-        minute.cost += cost
         if before is None:
             minute.created += 1
         elif before.status is not after.status:
@@ -106,6 +109,12 @@ class Delta:
     def spent(self, day: date, agent_type: str | None) -> Spent:
         """Return what all agents, or one, used on a day."""
         return spent(self.days, day, agent_type)
+
+    def _minute(self, at: datetime) -> Minute:
+        if at is not self._at:
+            self._at = at
+            self._minute_of_at = self.minutes.setdefault(at.replace(second=0, microsecond=0), Minute())
+        return self._minute_of_at
 
     def _count_facets(self, before: Mission | None, after: Mission) -> None:
         new = facet_of(after)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from mission_dashboard.errors import IllegalMove
 from mission_dashboard.usage import Usage, merged, sums
@@ -230,8 +230,7 @@ def changed(mission: Mission, changes: Mapping[str, Any]) -> Mission:
     return cast(Mission, draft)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What an agent says along with a move; ``None`` is 'not said' and leaves the mission as it is."""
 
     progress: float | None = None

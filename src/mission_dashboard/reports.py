@@ -251,9 +251,10 @@ class ProgressReport(_Usage):
 
     @model_validator(mode="after")
     def _says_something(self) -> ProgressReport:
-        if all(value is None for value in self.__dict__.values()):
-            raise ValueError("say at least one thing, for example progress")
-        return self
+        for value in self.__dict__.values():
+            if value is not None:
+                return self
+        raise ValueError("say at least one thing, for example progress")
 
 
 class CompleteReport(_Usage):

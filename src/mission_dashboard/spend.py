@@ -90,7 +90,7 @@ def _starts_alike(before: Mission, after: Mission) -> bool:
 
 def _count_plain(spends: Spends, before: Mission, after: Mission, cost_step: Decimal) -> None:
     """Count a change of a mission without usage, which stays under its model and day: nearly all reports."""
-    spend = spends.setdefault(SpendKey(start_of(after).date(), after.model_used or ""), Spend())
+    spend = _part(spends, SpendKey(start_of(after).date(), after.model_used or ""))
     for mission, sign in ((before, -1), (after, +1)):
         tokens = mission.tokens_used or 0
         if is_split(mission):
@@ -115,7 +115,14 @@ def _exact(cost: float | None) -> Decimal:
 
 def _add(spends: Spends, mission: Mission, sign: int) -> None:
     for key, part in parts(mission):
-        spends.setdefault(key, Spend()).add(part, sign)
+        _part(spends, key).add(part, sign)
+
+
+def _part(spends: Spends, key: SpendKey) -> Spend:
+    found = spends.get(key)
+    if found is None:
+        found = spends[key] = Spend()
+    return found
 
 
 def parts(mission: Mission) -> Iterator[tuple[SpendKey, Spend]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
@@ -20,8 +20,7 @@ from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.tree import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """From a mission as it is stored (``None``: not yet) to how it shall be stored."""
 
     before: Mission | None

@@ -171,8 +171,8 @@ def _cost_row(mission: Mission) -> dict[str, Any]:
 
 
 def moved_row(before: Mission, after: Mission) -> dict[str, Any]:
-    """Return what every move may change, and the version it starts from."""
-    row = dict(zip(WRITTEN_AT_EACH_MOVE, _moving(after), strict=True))
+    """Return what every move may change, and the version it starts from; what is left out is NULL."""
+    row = {name: value for name, value in zip(WRITTEN_AT_EACH_MOVE, _moving(after), strict=True) if value is not None}
     row["old_version"] = before.version
     row.update(_cost_row(after))
     return row

@@ -201,11 +201,17 @@ class PostgresStore:
         return News(sight, events, missions, lines, spans, len(events) < limit)
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
-        moved = [(step.before, step.after) for step in batch.steps if step.before is not None]
+        moved: list[dict[str, Any]] = []
+        rewritten: list[dict[str, Any]] = []
+        for before, after in batch.steps:
+            if before is not None and has_new_seldom_values(before, after):
+                rewritten.append(rewritten_row(before, after))
+            elif before is not None:
+                moved.append(moved_row(before, after))
         parts: dict[str, Sequence[Any]] = {
             "created": [created_row(step.after) for step in batch.steps if step.before is None],
-            "moved": [moved_row(*pair) for pair in moved if not has_new_seldom_values(*pair)],
-            "rewritten": [rewritten_row(*pair) for pair in moved if has_new_seldom_values(*pair)],
+            "moved": moved,
+            "rewritten": rewritten,
             "events": batch.events,
             "keys": batch.keys,
             "touched": [touched_row(mission) for mission in batch.touched],
