@@ -996,6 +996,23 @@ def test_all_alerts_come_in_pages_and_a_deleted_rule_ends_what_it_found(place: P
     assert (place.open(), len(place.all())) == ([], 5)
 
 
+@pytest.mark.parametrize("change", [{"enabled": False}, {"signal": "stalled"}])
+def test_a_rule_that_is_switched_off_or_about_something_else_ends_what_it_found(
+    place: Place, change: dict[str, Any]
+) -> None:
+    said = {"name": "Broken", "signal": "failed"}
+    broken, other = place.post("/rules", **said)["rule"], place.rule("failed")
+    place.failed()
+    place.look()
+    assert len(place.open()) == 2
+
+    assert place.api.put(f"/api/alerts/rules/{broken['id']}", json={**said, "severity": "critical"}).status_code == 200
+    assert len(place.open()) == 2
+    assert place.api.put(f"/api/alerts/rules/{broken['id']}", json={**said, **change}).status_code == 200
+
+    assert [alert["rule_id"] for alert in place.open()] == [other["id"]]
+
+
 def test_the_usual_rules_are_offered_and_created_once(place: Place) -> None:
     offered = place.get("/rules")
     assert (offered["rules"], len(offered["usual"])) == ([], 7)

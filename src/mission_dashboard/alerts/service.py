@@ -155,14 +155,19 @@ class Alerts:
     # Rules.
 
     def put_rule(self, rule_id: str | None, said: AlertRuleSaid) -> Rule:
-        """Create or change a rule; raise `AlertNotFound`, `NameTaken`, `InvalidValue`."""
+        """Create or change a rule; raise `AlertNotFound`, `NameTaken`, `InvalidValue`.
+
+        What it found ends where it is switched off, or becomes a rule on another signal.
+        """
         if rule_id is not None:
             self.rule(rule_id)
         if said.channels is not None and set(said.channels) - {channel.id for channel in self.store.channels()}:
             raise InvalidValue.of("channels", "names a channel that does not exist.")
         values = said.model_dump()
         values.update(id=rule_id or str(uuid7()), filter=filter_of(said.filter))
-        return self.store.put_rule(Rule(**values))
+        rule = self.store.put_rule(Rule(**values))
+        self._changed()
+        return rule
 
     def rule(self, rule_id: str) -> Rule:
         """Return one rule; raise `AlertNotFound`."""

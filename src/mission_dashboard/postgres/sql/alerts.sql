@@ -43,7 +43,14 @@ FROM alert_rules
 ORDER BY name;
 
 -- name: put_rule
--- A rule that is new or on again sees only what comes.
+-- A rule that is new or on again sees only what comes; what one found that is off, or about something else, ends.
+WITH ended AS (
+    UPDATE alert_firings
+    SET resolved_at = now()
+    WHERE rule_id = :id
+        AND resolved_at IS NULL
+        AND (NOT :enabled OR EXISTS (SELECT 1 FROM alert_rules WHERE id = :id AND signal <> :signal))
+)
 INSERT INTO alert_rules (
     id, name, signal, filter, threshold, window_s, cooldown_s, min_count, severity, resolves, notify_resolved, enabled,
     channels
