@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import requests
 import socketio
 from socketio.exceptions import SocketIOError
 
 PATIENCE_S = 60.0
+CROWD = 256
+"""Missions that are told of together: a whole batch of the writer, so that the next one is drafted meanwhile."""
+CROWD_REST_S = 3.0
 RETRIED = (503, 507)
 
 
@@ -42,6 +46,8 @@ def all_missions(url: str) -> dict[str, dict[str, Any]]:
 class Agents:
     """Threads that take missions through their lives, trying again what was not acknowledged.
 
+    ``crowds`` of them do so with many missions at once, by batches.
+
     ``acknowledged`` has the last version that was acknowledged of each mission, ``ended`` the status in which a mission
     was acknowledged to have ended, ``gaps`` the moments between which nothing was acknowledged to anybody.
     """
@@ -54,6 +60,7 @@ class Agents:
         headers: Mapping[str, str] | None = None,
         pause_s: float = 0.0,
         patience_s: float = PATIENCE_S,
+        crowds: int = 0,
     ) -> None:
         self.acknowledged: dict[str, int] = {}
         self.ended: dict[str, str] = {}
@@ -69,8 +76,8 @@ class Agents:
         self._stopping = threading.Event()
         self._numbers = itertools.count(1)
         self._threads = [
-            threading.Thread(target=self._work, args=(random.Random(f"{seed} {number}"),), daemon=True)
-            for number in range(count)
+            threading.Thread(target=self._work, args=(random.Random(f"{seed} {number}"), number >= count), daemon=True)
+            for number in range(count + crowds)
         ]
         for thread in self._threads:
             thread.start()
@@ -83,13 +90,17 @@ class Agents:
             if thread.is_alive():
                 self.wrong.append("an agent hangs")
 
-    def _work(self, chance: random.Random) -> None:
+    def _work(self, chance: random.Random, in_batches: bool) -> None:
         session = requests.Session()
         session.trust_env = False
         session.headers.update(self._headers)
         try:
             while not self._stopping.is_set():
-                self._live(session, chance)
+                if in_batches:
+                    self._live_together(session, chance)
+                    self._stopping.wait(CROWD_REST_S)
+                else:
+                    self._live(session, chance)
         except AssertionError as error:
             self.wrong.append(str(error))
 
@@ -109,6 +120,29 @@ class Agents:
         else:
             self._end(session, chance, mission_id, "complete", {"result": {"ok": True}, "tokens_used": 99}, "completed")
 
+    def _live_together(self, session: requests.Session, chance: random.Random) -> None:
+        ids = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(CROWD)]
+        self._say_of_all(session, chance, [{"op": "create", "id": one, "title": f"Crowd {one}"} for one in ids])
+        self._say_of_all(session, chance, [{"op": "start", "mission_id": one, "agent_type": "crowd"} for one in ids])
+        for step in range(1, 9):
+            said = {"op": "progress", "progress": step * 10, "tokens_used": step * 7}
+            self._say_of_all(session, chance, [{**said, "mission_id": one} for one in ids])
+        self._say_of_all(session, chance, [{"op": "complete", "mission_id": one, "result": 1} for one in ids])
+        self.ended.update((one, "completed") for one in ids)
+
+    def _say_of_all(
+        self, session: requests.Session, chance: random.Random, operations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        told, tries = self._ask(session, chance, "/batch", {"operations": operations})
+        for operation, result in zip(operations, told["results"], strict=True):
+            # A start whose answer was lost may have been made: then the next one is refused, and that is well.
+            is_taken = result["status"] in (200, 201) or (
+                tries > 1 and result["status"] == 409 and operation["op"] == "start"
+            )
+            assert is_taken, f"{operation['op']} in a batch: {result}"
+            if "version" in result:
+                self._note(result["mission_id"], result["version"])
+
     def _end(
         self, session: requests.Session, chance: random.Random, mission_id: str, verb: str, said: Any, status: str
     ) -> None:
@@ -123,6 +157,26 @@ class Agents:
         said: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
+        told, _ = self._ask(session, chance, path, said, headers)
+        if told:
+            mission = told.get("mission") or {}
+            self._note(str(mission.get("id") or told["mission_id"]), mission.get("version", 1))
+        if self._pause_s:
+            time.sleep(self._pause_s)
+        return told
+
+    def _note(self, mission_id: str, version: int) -> None:
+        self.acknowledged[mission_id] = max(self.acknowledged.get(mission_id, 0), version)
+
+    def _ask(
+        self,
+        session: requests.Session,
+        chance: random.Random,
+        path: str,
+        said: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[dict[str, Any], int]:
+        """Say something until it is taken; return the answer, nothing for a refusal, and how often it was said."""
         ends_at = time.monotonic() + self._patience_s
         tries = 0
         while True:
@@ -144,14 +198,8 @@ class Agents:
         now = time.monotonic()
         self.longest_gap_s = max(self.longest_gap_s, now - self._last_at)
         self._last_at = now
-        self.writes += 1
-        if answer.ok:
-            mission = told.get("mission") or {}
-            mission_id = str(mission.get("id") or told["mission_id"])
-            self.acknowledged[mission_id] = max(self.acknowledged.get(mission_id, 0), mission.get("version", 1))
-        if self._pause_s:
-            time.sleep(self._pause_s)
-        return dict(told)
+        self.writes += len(said["operations"]) if path == "/batch" else 1
+        return dict(told) if answer.ok else {}, tries
 
 
 class Viewer:

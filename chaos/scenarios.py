@@ -66,11 +66,12 @@ def watched(
     viewers: int = 3,
     seed: int = 1,
     pause_s: float = 0.0,
+    crowds: int = 0,
 ) -> Iterator[tuple[Agents, list[Viewer]]]:
     """Agents and viewers for the length of the block; agents have finished afterwards."""
     places = urls or running.urls
     watching = [Viewer(places, seed * 100 + number) for number in range(viewers)]
-    agents = Agents(places, seed=seed, pause_s=pause_s)
+    agents = Agents(places, seed=seed, pause_s=pause_s, crowds=crowds)
     try:
         yield agents, watching
     finally:
@@ -134,7 +135,7 @@ def kills(size: Size) -> Told:
             "PostgreSQL frozen": lambda: database.freeze(chance.uniform(0.5, 4)),
             "a dashboard frozen": lambda: running.freeze(chance.randrange(2), chance.uniform(0.5, 4)),
         }
-        with watched(running, seed=size.seed) as (agents, viewers):
+        with watched(running, seed=size.seed, crowds=2) as (agents, viewers):
             ends_at = time.monotonic() + size.seconds
             while time.monotonic() < ends_at:
                 time.sleep(chance.uniform(0.3, 2.5))
@@ -153,7 +154,7 @@ def freezes(size: Size) -> Told:
     frozen = 0
     with fleet(1, **LIMITS) as (running, database):
         assert database is not None
-        with watched(running, seed=size.seed) as (agents, viewers):
+        with watched(running, seed=size.seed, crowds=2) as (agents, viewers):
             ends_at = time.monotonic() + size.seconds
             while time.monotonic() < ends_at:
                 time.sleep(chance.uniform(0.3, 1.5))
@@ -174,7 +175,7 @@ def embedded(size: Size) -> Told:
     with fleet(1, own_database=True, **LIMITS) as (running, _):
         (dashboard,) = running.dashboards
         dsn = _dsn_of(dashboard)
-        with watched(running, seed=size.seed) as (agents, viewers):
+        with watched(running, seed=size.seed, crowds=2) as (agents, viewers):
             ends_at = time.monotonic() + size.seconds
             while time.monotonic() < ends_at:
                 time.sleep(chance.uniform(0.5, 3))

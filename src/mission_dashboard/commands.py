@@ -81,7 +81,11 @@ class Stage:
 
     def find(self, mission_id: str) -> Mission | None:
         """Return the mission as it is on this stage."""
-        return self.staged.get(mission_id) or self.touched.get(mission_id) or self.stored.get(mission_id)
+        return self.changed(mission_id) or self.stored.get(mission_id)
+
+    def changed(self, mission_id: str) -> Mission | None:
+        """Return the mission as it is on this stage, if anything about it is new."""
+        return self.staged.get(mission_id) or self.touched.get(mission_id)
 
     def get(self, mission_id: str) -> Mission:
         """Return the mission as it is on this stage; raise `MissionNotFound`."""

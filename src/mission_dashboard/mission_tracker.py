@@ -55,8 +55,8 @@ from mission_dashboard.reports import (
 )
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.steering import LookAfter
-from mission_dashboard.store import News, Priceable, Sight, Store
-from mission_dashboard.tracing.spans import Value, together
+from mission_dashboard.store import Batch, News, Priceable, Sight, Store
+from mission_dashboard.tracing.spans import Place, Value, together
 from mission_dashboard.tree import Tree
 from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
@@ -94,6 +94,19 @@ class Snapshot:
     metrics: Metrics
     cursor: str
     is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A batch as it would be written and answered, if the one before it is committed as it was on its way.
+
+    ``follows`` is the number of that one.
+    """
+
+    follows: int
+    stage: Stage
+    answers: Sequence[Sequence[Answer]]
+    batch: Batch
 
 
 class MissionTracker:
@@ -134,7 +147,19 @@ class MissionTracker:
         self._refreshed: list[Callable[[bool], None]] = []
         self._heard: list[Callable[[str], None]] = []
         self._watched: Callable[[], Collection[str]] = tuple
-        self._writer = Writer(self._write, self._probe, lambda up: self._states.publish([up]), self._follow)
+        self._writer: Writer[Draft] = Writer(
+            self._write,
+            self._draft,
+            self._probe,
+            lambda up: self._states.publish([up]),
+            self._follow,
+            self._store.read_where_written,
+        )
+        self._on_its_way: tuple[int, Stage] | None = None
+        """What is being committed, and its number."""
+        self._sent = 0
+        self._committed = 0
+        """The number of what was sent last to the database, and of what was committed last."""
         self._closed = threading.Event()
         self._watch: Callable[[Stage, float], None] = _watch_nothing
         self._more_chores: list[Callable[[], None]] = []
@@ -537,24 +562,49 @@ class MissionTracker:
         """Call ``watcher`` with each batch that this process commits, and the seconds its commit took."""
         self._watch = watcher
 
-    # The writer's work; only its thread comes here.
+    # The writer's work; only its threads come here, one at a time but for `_draft`.
 
-    def _write(self, pendings: Sequence[Pending]) -> None:
+    def _draft(self, pendings: Sequence[Pending]) -> Draft | None:
+        """Stage a batch on top of the one that is being committed, as far as memory alone is enough for it.
+
+        Nothing is drafted where the store would have to be asked, and nothing that is refused: who is refused hears of
+        the truth, and not of what may never be committed.
+        """
+        on_its_way = self._on_its_way
+        commands = [command for pending in pendings for command in pending.commands]
+        if on_its_way is None or self._day_budgets or any(command.keys for command in commands):
+            return None
+        number, below = on_its_way
+        ids = _ids_of(commands)
+        with self._memory:
+            found = ((mission_id, below.changed(mission_id) or self._cache.get(mission_id)) for mission_id in ids)
+            known = {mission_id: mission for mission_id, mission in found if mission is not None}
+        if len(known) < len(ids):
+            return None
+        stage = self._new_stage(known, {})
+        answers = [_try_all(pending, stage) for pending in pendings]
+        if stage.is_empty or any(isinstance(answer, MissionDashboardError) for some in answers for answer in some):
+            return None
+        return Draft(number, stage, answers, self._store.prepared(stage.batch()))
+
+    def _write(self, pendings: Sequence[Pending], draft: Draft | None = None) -> None:
+        if draft is not None and draft.follows != self._committed:
+            draft = None
         for _ in range(CONFLICT_TRIES):
-            stage = self._stage([command for pending in pendings for command in pending.commands])
+            if draft is not None:
+                stage, answers, batch, draft = draft.stage, draft.answers, draft.batch, None
+            else:
+                stage = self._stage([command for pending in pendings for command in pending.commands])
+                try:
+                    answers = [_try_all(pending, stage) for pending in pendings]
+                except Exception as error:  # noqa: BLE001  (a bug, logged with its command, is not the others' fault)
+                    self._write_one_by_one(pendings, Unforeseen.because_of(error))
+                    return
+                if self._refuses_out_of_date(stage, pendings, answers):
+                    continue
+                batch = stage.batch()
             try:
-                answers = [_try_all(pending, stage) for pending in pendings]
-            except Exception as error:  # noqa: BLE001  (a bug, logged with its command, is not the others' fault)
-                self._write_one_by_one(pendings, Unforeseen.because_of(error))
-                return
-            if self._refuses_out_of_date(stage, pendings, answers):
-                continue
-            try:
-                began = time.monotonic()
-                if not stage.is_empty:
-                    with together([pending.place for pending in pendings], "commit", **_size_of(stage)):
-                        self._store.write_batch(stage.batch())
-                took_s = time.monotonic() - began
+                took_s = self._commit(stage, batch, [pending.place for pending in pendings])
             except VersionConflict:
                 logger.info("another process changed one of %d missions first: trying again", len(stage.staged))
                 self._read_anew(stage.stored)
@@ -571,6 +621,21 @@ class MissionTracker:
             return
         for pending in pendings:
             pending.refuse(StoreUnavailable("Other writers kept changing this mission. Try again shortly."))
+
+    def _commit(self, stage: Stage, batch: Batch, places: Sequence[Place | None]) -> float:
+        """Write a batch, if there is anything to write, while drafts may be made; return the seconds it took."""
+        began = time.monotonic()
+        self._sent += 1
+        number = self._sent
+        if not stage.is_empty:
+            self._on_its_way = (number, stage)
+            try:
+                with together(places, "commit", **_size_of(stage)):
+                    self._store.write_batch(batch)
+            finally:
+                self._on_its_way = None
+        self._committed = number
+        return time.monotonic() - began
 
     def _write_one_by_one(self, pendings: Sequence[Pending], refusal: WriteRefused | Unforeseen) -> None:
         """Find the command that the database refuses, or that stumbles: only that one shall fail."""
@@ -594,7 +659,7 @@ class MissionTracker:
             self._changes.publish([], lambda: pending.resolve(answers))
 
     def _stage(self, commands: Sequence[Command]) -> Stage:
-        ids = {mission_id for command in commands for mission_id in command.mission_ids}
+        ids = _ids_of(commands)
         wanted_keys = [key for command in commands for key in command.keys]
         keys = {stored.key: stored for stored in self._store.keys(wanted_keys)} if wanted_keys else {}
         ids.update(stored.mission_id for stored in keys.values())
@@ -602,7 +667,9 @@ class MissionTracker:
             known = {mission_id: found for mission_id in ids if (found := self._cache.get(mission_id))}
         if missing := ids - known.keys():
             known.update((mission.id, mission) for mission in self._store.missions(sorted(missing)))
-        used = {stored.key: (stored.digest, stored.mission_id) for stored in keys.values()}
+        return self._new_stage(known, {stored.key: (stored.digest, stored.mission_id) for stored in keys.values()})
+
+    def _new_stage(self, known: Mapping[str, Mission], used: dict[str, tuple[str, str]]) -> Stage:
         spent = self._totals.spent
         return Stage(known, used, self._clock(), self._new_id, self._rules, self._day_budgets, spent, self.prices)
 
@@ -847,6 +914,10 @@ def _is_later(at: datetime | None, than: datetime | None) -> bool:
 
 def _size_of(stage: Stage) -> dict[str, Value]:
     return {"db.system.name": "postgresql", "mission_dashboard.events": len(stage.events)}
+
+
+def _ids_of(commands: Sequence[Command]) -> set[str]:
+    return {mission_id for command in commands for mission_id in command.mission_ids}
 
 
 def _try_all(pending: Pending, stage: Stage) -> Sequence[Answer]:

@@ -1,7 +1,7 @@
 """The one writer: commands queue up, and all that wait are written in one transaction (group commit).
 
 Order of things: applied to a stage, committed, moved into memory, told to subscribers, answered. If the commit
-fails, nobody saw anything.
+fails, nobody saw anything. Where a whole batch's worth waits while another is committed, it is drafted meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from mission_dashboard.acting import acting
 from mission_dashboard.commands import Command, Outcome
@@ -88,25 +89,37 @@ class QueueState:
     oldest_s: float
 
 
-class Writer:
-    """A bounded queue and the thread that empties it.
+DraftT = TypeVar("DraftT")
 
-    ``write(pendings)`` commits and answers a batch; ``probe()`` raises `StoreUnavailable` while the store is away
-    and otherwise brings memory up to date with it; ``follow()`` takes over what other processes wrote: here, between
-    two batches, because nothing of our own is on its way then; ``on_state(up)`` hears of each flip.
+
+class Writer(Generic[DraftT]):
+    """A bounded queue and the two threads that empty it, one batch on its way to the database at a time.
+
+    ``write(pendings, draft)`` commits and answers a batch; ``draft(pendings)`` does what can be done of that while
+    another batch is being committed, and may return ``None``; ``probe()`` raises `StoreUnavailable` while the store is
+    away and otherwise brings memory up to date with it; ``follow()`` takes over what other processes wrote: here,
+    between two batches, because nothing of our own is on its way then; ``on_state(up)`` hears of each flip; each
+    thread begins with ``begin()``.
+
+    The threads take turns by two locks, taken in this order: who holds ``_taking`` takes from the queue, who holds
+    ``_committing`` talks to the database. All but ``draft`` is called with the second.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[Pending]], None],
+        write: Callable[[Sequence[Pending], DraftT | None], None],
+        draft: Callable[[Sequence[Pending]], DraftT | None],
         probe: Callable[[bool], None],
         on_state: Callable[[bool], None],
         follow: Callable[[], None] = lambda: None,
+        begin: Callable[[], None] = lambda: None,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self._write = write
+        self._draft = draft
         self._probe = probe
         self._follow = follow
+        self._begin = begin
         self._probe_at = self._follow_at = self._rested_at = time.monotonic()
         self._on_state = on_state
         self._queue_limit = queue_limit
@@ -114,21 +127,26 @@ class Writer:
         self._depth = 0
         self._wake = threading.Condition()
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._taking = threading.Lock()
+        self._committing = threading.Lock()
+        self._threads: list[threading.Thread] = []
         self.up = True
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread = threading.Thread(target=self._run, name="mission-writer", daemon=True)
-        self._thread.start()
+        for number in (1, 2):
+            thread = threading.Thread(target=self._run, name=f"mission-writer-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued and stop; what comes later is refused."""
+        ends_at = time.monotonic() + timeout_s
         with self._wake:
             self._closing = True
             self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        for thread in self._threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
     def submit(self, commands: Sequence[Command], answer_at_commit: bool) -> Sequence[Answer]:
         """Queue commands that shall be committed together, and wait for their answers, one for each.
@@ -175,28 +193,49 @@ class Writer:
         return answers
 
     def _run(self) -> None:
-        while True:
-            batch = self._take()
-            if batch is None:
-                return
+        self._begin()
+        while not self._is_done():
+            with self._taking:
+                self._await_work()
+                batch = self._take(only_full=True)
+                draft = self._drafted(batch) if batch else None
+                self._committing.acquire()
             try:
-                if not self.up:
-                    self._refuse(batch)
-                    self._ask(was_up=False)
-                elif batch:
-                    self._write(batch)
-                    self._probe_at = time.monotonic() + PROBE_INTERVAL_S
-                    self._follow_within(FOLLOW_SOON_S)
-                elif time.monotonic() >= self._probe_at:
-                    self._ask(was_up=True)
-                if self.up and time.monotonic() >= self._next_follow_at:
-                    self._look_around()
-            except StoreUnavailable as error:
-                self._flip(False, error)
-                self._refuse(batch, UNKNOWN)
-            except Exception:  # the top of a thread: it must live on, and nobody may wait in vain
-                logger.exception("the writer failed on a batch of %d", len(batch))
-                self._refuse(batch, UNKNOWN)
+                # Without a draft, what is queued by now: while it is committed, the server looks at the next requests.
+                self._do(batch or self._take(), draft)
+            finally:
+                self._committing.release()
+
+    def _is_done(self) -> bool:
+        with self._wake:
+            return self._closing and not self._queue
+
+    def _drafted(self, batch: Sequence[Pending]) -> DraftT | None:
+        try:
+            return self._draft(batch)
+        except Exception:  # the top of a thread, where the batch is no worse for having no draft
+            logger.exception("no draft could be made of a batch of %d", len(batch))
+            return None
+
+    def _do(self, batch: Sequence[Pending], draft: DraftT | None) -> None:
+        try:
+            if not self.up:
+                self._refuse(batch)
+                self._ask(was_up=False)
+            elif batch:
+                self._write(batch, draft)
+                self._probe_at = time.monotonic() + PROBE_INTERVAL_S
+                self._follow_within(FOLLOW_SOON_S)
+            elif time.monotonic() >= self._probe_at:
+                self._ask(was_up=True)
+            if self.up and time.monotonic() >= self._next_follow_at:
+                self._look_around()
+        except StoreUnavailable as error:
+            self._flip(False, error)
+            self._refuse(batch, UNKNOWN)
+        except Exception:  # the top of a thread: it must live on, and nobody may wait in vain
+            logger.exception("the writer failed on a batch of %d", len(batch))
+            self._refuse(batch, UNKNOWN)
 
     def _ask(self, *, was_up: bool) -> None:
         self._probe_at = time.monotonic() + (PROBE_INTERVAL_S if was_up else RETRY_INTERVAL_S)
@@ -219,24 +258,24 @@ class Writer:
         ended = time.monotonic()
         self._rested_at = ended + max(FOLLOW_REST_S, FOLLOW_REST_FACTOR * (ended - began))
 
-    def _take(self) -> list[Pending] | None:
+    def _await_work(self) -> None:
         with self._wake:
             due_s = min(self._probe_at, self._next_follow_at if self.up else self._probe_at) - time.monotonic()
             if not self._queue and not self._closing and due_s > 0:
                 self._wake.wait(due_s)
-            # What is queued by now, and no more: while it is committed, the server looks at the next requests.
-            if not self._queue and self._closing:
-                return None
-            return self._take_some()
 
-    def _take_some(self) -> list[Pending]:
+    def _take(self, *, only_full: bool = False) -> list[Pending]:
+        """Take what is queued, up to a batch's worth; with ``only_full`` nothing where there is less than that."""
         batch: list[Pending] = []
         taken = 0
-        while self._queue and taken < BATCH_LIMIT:
-            pending = self._queue.popleft()
-            taken += pending.weight
-            batch.append(pending)
-        self._depth -= taken
+        with self._wake:
+            if only_full and self._depth < BATCH_LIMIT:
+                return batch
+            while self._queue and taken < BATCH_LIMIT:
+                pending = self._queue.popleft()
+                taken += pending.weight
+                batch.append(pending)
+            self._depth -= taken
         return batch
 
     def _refuse(self, batch: Sequence[Pending], sentence: str = AWAY) -> None:

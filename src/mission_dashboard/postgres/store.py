@@ -116,7 +116,7 @@ class PostgresStore:
         self._sql = {**_read_queries(QUERIES), **_read_queries(RETENTION_QUERIES)}
         self._pool = Pool(dsn, POOL_SIZE)
         self._writer: Connection | None = None
-        self._writing_thread: int | None = None
+        self._writing_threads: set[int] = set()
         self._shard = 0
         self._hints = Hints(dsn, lambda payload: self._fetch("tell_others", payload=payload))
         self.server_version = ""
@@ -150,7 +150,16 @@ class PostgresStore:
             fetch(connection, self._sql["forget_transactions"])
             fetch(connection, self._sql["rename_database"])
 
-    # Writing: only the tracker's writer calls these.
+    # Writing: only the tracker's writer calls these, one of its threads at a time but for `prepared`.
+
+    def prepared(self, batch: Batch) -> Batch:
+        """Do ahead what `write_batch` would do before it talks to the server."""
+        batch.prepared = self._parameters(batch)
+        return batch
+
+    def read_where_written(self) -> None:
+        """Let this thread read on the connection that writes: it must not wait for readers with slow searches."""
+        self._writing_threads.add(threading.get_ident())
 
     def write_batch(self, batch: Batch) -> None:
         """Commit the batch.
@@ -161,7 +170,8 @@ class PostgresStore:
         connection = self._writing()
         with _lost_means_unavailable(self._drop_writer):
             try:
-                fetch(connection, self._execute_write, self._parameters(batch))
+                parameters = batch.prepared or self._parameters(batch)
+                fetch(connection, self._execute_write, {**parameters, "shard": self._shard})
             except OTHER_WAS_FIRST as error:
                 raise VersionConflict(str(error)) from error
             except psycopg2.errors.ReadOnlySqlTransaction as error:
@@ -200,7 +210,7 @@ class PostgresStore:
         missions = {mission.id: mission for mission in map(mission_of, found)}
         return News(sight, events, missions, lines, spans, len(events) < limit)
 
-    def _parameters(self, batch: Batch) -> dict[str, Any]:
+    def _parameters(self, batch: Batch) -> dict[str, str]:
         moved: list[dict[str, Any]] = []
         rewritten: list[dict[str, Any]] = []
         for before, after in batch.steps:
@@ -220,10 +230,9 @@ class PostgresStore:
             "kept": [kept_row(kept) for kept in batch.kept],
             **delta_rows(batch.delta),
         }
-        return {**{name: as_json(rows) for name, rows in parts.items()}, "shard": self._shard}
+        return {name: as_json(rows) for name, rows in parts.items()}
 
     def _writing(self) -> Connection:
-        self._writing_thread = threading.get_ident()
         if self._writer is None:
             with _lost_means_unavailable():
                 connection = connect(self.dsn, "mission-dashboard writer", WRITER_OPTIONS)
@@ -254,8 +263,7 @@ class PostgresStore:
     # Reading.
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
-        if threading.get_ident() == self._writing_thread:
-            # Whoever writes reads on the same connection: it must not wait for readers with slow searches.
+        if threading.get_ident() in self._writing_threads:
             connection = self._writing()
             with _lost_means_unavailable(self._drop_writer):
                 return fetch(connection, self._sql[query], parameters)
