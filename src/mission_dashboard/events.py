@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mission_dashboard.acting import Actor
+from mission_dashboard.frozen import quick_maker
 from mission_dashboard.missions import Mission, Move
 
 
@@ -89,6 +90,9 @@ class MissionEvent:
     """From where."""
 
 
+_event_of = quick_maker(MissionEvent)
+
+
 class Change(NamedTuple):
     """An event together with the mission as it is after it: what subscribers receive."""
 
@@ -107,6 +111,5 @@ def event_between(
         for name, value, old in zip(RECORDED, _recorded(after), was, strict=True)
         if value is not old and value != old
     }
-    if actor is None:
-        return MissionEvent(after.id, event_type, after.updated_at, after.version, changes)
-    return MissionEvent(after.id, event_type, after.updated_at, after.version, changes, actor.name, actor.address)
+    name, address = (None, None) if actor is None else (actor.name, actor.address)
+    return _event_of(after.id, event_type, after.updated_at, after.version, changes, name, address)

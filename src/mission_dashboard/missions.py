@@ -6,13 +6,14 @@ A mission is a frozen value: each move returns a new one with ``version + 1``. S
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from mission_dashboard.errors import IllegalMove
+from mission_dashboard.frozen import quick_maker
 from mission_dashboard.usage import Usage, merged, sums
 
 JsonObject = Mapping[str, Any]
@@ -216,8 +217,7 @@ class Mission:
 _NAMES = tuple(field.name for field in fields(Mission))
 _PLACES = {name: place for place, name in enumerate(_NAMES)}
 _values = attrgetter(*_NAMES)
-# The same slots without the freezing: filling a frozen one takes a call for each field.
-_Draft = make_dataclass("_Draft", _NAMES, slots=True, eq=False)
+_mission_of = quick_maker(Mission)
 
 
 def changed(mission: Mission, changes: Mapping[str, Any]) -> Mission:
@@ -225,9 +225,7 @@ def changed(mission: Mission, changes: Mapping[str, Any]) -> Mission:
     values = list(_values(mission))
     for name, value in changes.items():
         values[_PLACES[name]] = value
-    draft: Any = _Draft(*values)
-    draft.__class__ = Mission
-    return cast(Mission, draft)
+    return _mission_of(*values)
 
 
 class Report(NamedTuple):
