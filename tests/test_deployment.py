@@ -28,6 +28,8 @@ import yaml
 from clients import wait_for
 from dashboards import ROOT, Dashboard, free_port
 from images import Container, read_stages
+from mission_dashboard.config import SETTINGS
+from mission_dashboard.mission_dashboard import STOP_DEADLINE_S
 
 DEPLOY = ROOT / "deploy"
 IN_CI = os.environ.get("CI") == "true"
@@ -289,7 +291,47 @@ def test_the_unit_starts_what_there_is_and_writes_where_it_may() -> None:
     assert shipped == f"{folders['MISSION_DASHBOARD_LOG_DIR']}/mission_dashboard.log"
 
 
+def test_the_unit_runs_as_a_user_of_its_own_with_the_settings_that_the_document_makes() -> None:
+    text = (DEPLOY / "systemd/mission-dashboard.service").read_text()
+    (user,), (group,), (settings,) = (
+        re.findall(rf"^{name}=(.*)$", text, re.MULTILINE) for name in ("User", "Group", "EnvironmentFile")
+    )
+    told = examples("deployment.md", "useradd ")
+
+    assert user == group == re.findall(r"useradd .* (\S+)$", told, re.MULTILINE)[0]
+    assert f"install -m 600 /dev/null {settings}\n" in told
+
+
+def test_what_the_unit_hides_of_proc_leaves_prometheus_what_the_process_takes() -> None:
+    if os.geteuid() != 0 and not IN_CI:
+        pytest.skip("only root can mount a /proc")
+    said = dict(re.findall(r"^(Pro\w+)=(\w+)$", (DEPLOY / "systemd/mission-dashboard.service").read_text(), re.M))
+    options = [f"hidepid={said['ProtectProc']}", f"subset={said.get('ProcSubset', 'all')}"]
+    mounted = ",".join(option for option in options if option != "subset=all")
+    collect = "import prometheus_client as p; print(p.generate_latest(p.REGISTRY).decode())"
+
+    shown = run(
+        *("unshare", "--mount", "sh", "-ec", 'mount -t proc -o "$0" proc /proc; exec "$@"'),
+        *(mounted, sys.executable, "-c", collect),
+    )
+
+    assert "process_resident_memory_bytes" in shown
+    assert "process_cpu_seconds_total" in shown
+
+
 # Kubernetes and Compose.
+
+
+def test_whoever_stops_the_server_waits_longer_than_it_needs() -> None:
+    unit = (DEPLOY / "systemd/mission-dashboard.service").read_text()
+    deployment = next(yaml.safe_load_all((DEPLOY / "kubernetes/mission-dashboard.yaml").read_text()))
+    waits = {
+        "compose": compose()["services"]["dashboard"]["stop_grace_period"].removesuffix("s"),
+        "systemd": re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0],
+        "kubernetes": deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"],
+    }
+
+    assert {who for who, seconds in waits.items() if int(seconds) <= STOP_DEADLINE_S} == set()
 
 
 def test_the_manifests_are_what_kubernetes_takes() -> None:
@@ -317,6 +359,24 @@ def test_kubernetes_runs_the_image_as_it_was_made_and_gives_it_no_rights() -> No
     assert str(container["ports"][0]["containerPort"]) == image.one("EXPOSE")
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {image.one("VOLUME"), "/tmp"}
     assert container["livenessProbe"]["httpGet"]["path"] in " ".join(image.command("HEALTHCHECK"))
+
+
+def test_kubernetes_gives_the_server_the_secret_that_the_document_makes_and_no_setting_by_accident() -> None:
+    """For each Service Kubernetes sets variables after its name, unless it is told not to."""
+    deployment, service, *_ = yaml.safe_load_all((DEPLOY / "kubernetes/mission-dashboard.yaml").read_text())
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    prefix = service["metadata"]["name"].upper().replace("-", "_")
+    by_accident = {f"{prefix}_{end}" for end in ("PORT", "SERVICE_HOST", "SERVICE_PORT")}
+    told = examples("deployment.md", "create secret")
+
+    assert not by_accident & {setting.name for setting in SETTINGS.values()} or pod["enableServiceLinks"] is False
+    assert [source["secretRef"]["name"] for source in container["envFrom"]] == re.findall(r"generic (\S+)", told)
+    made = set(re.findall(r"--from-literal=(\w+)=", told))
+    assert made == {"POSTGRES_DSN", "MISSION_DASHBOARD_SECRET_KEY", "MISSION_DASHBOARD_ADMIN_KEY"}
+    assert not made & {variable["name"] for variable in container["env"]}
+    # Two versions at once would not know each other's tables.
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_kubernetes_leads_callers_to_the_dashboard_once_it_is_ready() -> None:
@@ -362,7 +422,10 @@ def test_the_dashboard_of_compose_asks_for_the_database_there_is() -> None:
     assert services["dashboard"]["environment"]["POSTGRES_DSN"] == (
         f"postgresql://ai_user:{password}@postgres:5432/ai_agency"
     )
-    assert services["postgres"]["healthcheck"]["test"] == ["CMD-SHELL", "pg_isready -U ai_user -d ai_agency"]
+    assert services["postgres"]["healthcheck"]["test"] == [
+        "CMD-SHELL",
+        "pg_isready -h 127.0.0.1 -U ai_user -d ai_agency",
+    ]
     assert services["dashboard"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
@@ -392,6 +455,24 @@ def test_the_services_of_compose_find_what_is_mounted_for_them() -> None:
     assert targets("grafana")[provider["options"]["path"]] == "deploy/grafana/dashboards"
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
     assert targets("nginx") == {"/etc/nginx/conf.d/default.conf": "deploy/nginx/mission-dashboard.conf"}
+
+
+def test_the_data_of_every_service_of_compose_lie_in_a_volume() -> None:
+    services = compose()["services"]
+    image = read_stages(ROOT / "Dockerfile")[-1]
+    kept = {
+        "dashboard": image.one("VOLUME"),
+        # From version 18 on the image wants it one folder higher.
+        "postgres": "/var/lib/postgresql/data",
+        "prometheus": "/prometheus",
+        "grafana": "/var/lib/grafana",
+    }
+
+    assert {name: f"{name}:{folder}" for name, folder in kept.items()} == {
+        name: mount for name in services for mount in services[name].get("volumes", ()) if mount.startswith(f"{name}:")
+    }
+    assert set(kept) == set(compose()["volumes"])
+    assert services["postgres"]["image"].startswith("postgres:17")
 
 
 def test_the_compose_file_says_only_what_the_compose_specification_knows() -> None:
@@ -493,9 +574,15 @@ def test_the_notes_on_upgrades_know_every_way_to_run_it_and_only_commands_there_
         found.make_context(name, arguments)
 
 
-def test_the_settings_that_deployments_name_are_settings() -> None:
-    from mission_dashboard.config import SETTINGS
+def test_the_documents_call_nothing_in_an_environment_that_the_start_script_does_not_put_there() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    called = {name for document in documents for name in re.findall(r"\.venv/bin/([\w-]+)", document.read_text())}
 
+    assert called - {"python", "python3", "pip"} == set()
+    assert called
+
+
+def test_the_settings_that_deployments_name_are_settings() -> None:
     known = {setting.name for setting in SETTINGS.values()}
     files = [ROOT / "compose.yaml", ROOT / "Dockerfile", *DEPLOY.rglob("*.service"), *DEPLOY.rglob("*.y*ml")]
     named = {name for file in files for name in re.findall(r"MISSION_DASHBOARD_[A-Z_]+[A-Z]", file.read_text())}

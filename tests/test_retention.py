@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import psycopg2
 import pytest
 from flask import Flask
 
@@ -523,6 +524,8 @@ def test_late_spans_of_a_mission_that_lost_its_spans_do_not_shrink_what_it_used(
     running = kept.create(title="Alive")
     kept.start(running.id)
     kept.execute(PutSpans(running.id, SpansSaid.model_validate({"spans": [span]})))
+    clock.advance(3600)
+    retain()
     clock.advance(20 * DAY)
     retain()
     assert [use.input_tokens for use in kept.store.span_uses([running.id])] == [1000]
@@ -582,6 +585,68 @@ def test_a_dashboard_whose_clock_is_ahead_of_the_databases_deletes_nothing_early
     removed = Retention(PostgresRemover(dsn), KEEP, lambda: ahead).look(hold=False)
 
     assert removed == Removed()
+
+
+def test_a_clock_that_was_set_back_for_a_while_takes_no_record_early(
+    kept: MissionTracker, retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    finish(kept, "failed")
+    clock.advance(3600)
+    retain()
+    clock.advance(4 * DAY)
+    finish(kept, "failed")
+
+    clock.advance(-40 * DAY)
+    retain()
+    clock.advance(40 * DAY + 7200)
+
+    assert retain() == Removed(logs=1, spans=1)
+    clock.advance(5 * DAY)
+    retain()
+    assert counts(dsn, "mission_events", "mission_logs", "mission_spans") == [0, 0, 0]
+
+
+def test_records_go_in_time_after_a_clock_that_ran_far_ahead_for_a_while(
+    kept: MissionTracker, retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    clock.advance(3600)
+    retain()
+    clock.advance(365 * DAY)
+    retain()
+    clock.advance(-365 * DAY + 7200)
+    finish(kept, "failed")
+    clock.advance(3600)
+    retain()
+
+    clock.advance(4.9 * DAY)
+    retain()
+    assert counts(dsn, "mission_events") == [4]
+    clock.advance(0.2 * DAY)
+    retain()
+
+    assert counts(dsn, "mission_events", "mission_logs", "mission_spans") == [0, 0, 0]
+
+
+def test_nobody_waits_for_retention_and_it_waits_for_nobody(
+    kept: MissionTracker, retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    """Neither a mission that somebody writes to nor a row that somebody locked holds the others up."""
+    missions = [finish(kept) for _ in range(3)]
+    clock.advance(11 * DAY)
+    somebody = psycopg2.connect(dsn)
+
+    with somebody, somebody.cursor() as cursor:
+        cursor.execute("SELECT FROM missions WHERE id = %s FOR UPDATE", (missions[1].id,))
+        assert retain(RECORDS_FOR_EVER).missions == 2
+    with somebody, somebody.cursor() as cursor:
+        cursor.execute("SELECT FROM mission_facets WHERE shard = -1 FOR UPDATE")
+        patience = threading.Timer(5, somebody.close)
+        patience.start()
+        assert retain(RECORDS_FOR_EVER).missions == 0
+        patience.cancel()
+    somebody.close()
+
+    assert retain(RECORDS_FOR_EVER).missions == 1
 
 
 def test_a_pass_that_was_cut_short_is_gone_on_with(

@@ -30,8 +30,8 @@ class Keep:
 
     @property
     def longest(self) -> timedelta:
-        """The longest time that is not for ever."""
-        kept = (*self.missions.values(), self.events, self.logs, self.spans)
+        """The longest time that records are kept, not counting for ever."""
+        kept = (self.events, self.logs, self.spans)
         return max((span for span in kept if span is not None), default=timedelta(0))
 
     def in_days(self) -> dict[str, Any]:

@@ -65,9 +65,16 @@ BEGIN
     END LOOP;
 END $drop$;
 """
-# A new name makes every cursor of before unknown: whoever comes with one gets a whole picture.
+# A new name makes every cursor of before unknown: whoever comes with one gets a whole picture. And who had logged out
+# since must not be back, not even where this ends right after the commit. Older backups have no sessions.
 END = """
 RESET search_path;
+DO $sessions$
+BEGIN
+    IF to_regclass('access_sessions') IS NOT NULL THEN
+        DELETE FROM access_sessions;
+    END IF;
+END $sessions$;
 UPDATE mission_dashboard_database
 SET name = substr(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text), 1, 8);
 COMMIT;
@@ -213,8 +220,6 @@ def _settle(dsn: str) -> int:
         connection = connect(dsn, "mission-dashboard restore")
         connection.timeout_s = SLOW_STATEMENT_TIMEOUT_S
         try:
-            # Those who had logged out since, or whose key was revoked, must not be back.
-            fetch(connection, "DELETE FROM access_sessions")
             fetch(connection, "ANALYZE")
         finally:
             connection.close()

@@ -87,7 +87,7 @@ class PostgresRemover:
 
     def mark(self, at: datetime, longest: timedelta) -> None:
         """Note which transactions have ended by now."""
-        self._fetch("drop_wrong_marks", at=at)
+        self._fetch("drop_wrong_marks", at=at, before=at - longest)
         self._fetch("make_mark", at=at)
         self._fetch("drop_old_marks", before=at - longest)
 

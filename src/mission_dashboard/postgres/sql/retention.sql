@@ -31,9 +31,16 @@ DELETE FROM idempotency_keys
 WHERE created_at < now() - interval '24 hours';
 
 -- name: drop_wrong_marks!
--- Marks from the future were made by a clock that was wrong.
+-- Marks from the future: the clock was wrong then, or is now. Once it has run on for as long as anything is kept, then.
 DELETE FROM mission_retention_marks
-WHERE at > :at::timestamptz + interval '1 minute';
+WHERE at > :at::timestamptz + interval '1 minute'
+    AND before <= (
+        SELECT before
+        FROM mission_retention_marks
+        WHERE at <= :before
+        ORDER BY at DESC
+        LIMIT 1
+    );
 
 -- name: make_mark!
 -- Note once an hour that what came before the horizon was there by now.
@@ -43,6 +50,7 @@ WHERE NOT EXISTS (
     SELECT 1
     FROM mission_retention_marks
     WHERE at > :at::timestamptz - interval '1 hour'
+        AND at <= :at::timestamptz + interval '1 minute'
 );
 
 -- name: drop_old_marks!
@@ -55,10 +63,17 @@ WHERE at < (
 );
 
 -- name: mark_at
--- Before which transaction everything is older than a moment.
+-- Before which transaction everything is older than a moment. Where a later mark names an earlier transaction, the clock
+-- had been set back when this one was made.
 SELECT before
-FROM mission_retention_marks
+FROM mission_retention_marks AS mark
 WHERE at <= :at
+    AND NOT EXISTS (
+        SELECT 1
+        FROM mission_retention_marks AS later
+        WHERE later.at > mark.at
+            AND later.before < mark.before
+    )
 ORDER BY at DESC
 LIMIT 1;
 
