@@ -215,6 +215,21 @@ def test_a_key_does_what_its_scope_says_and_nothing_else(dashboard: Dashboard, a
     assert ask(dashboard, "GET", f"/api/missions/{mission}", key).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["get", "Get", "head"])
+def test_a_method_in_small_letters_is_no_way_around_the_scope(
+    dashboard: Dashboard, admin_key: str, method: str
+) -> None:
+    _, key = make_key(dashboard, admin_key, "report")
+    mission = dashboard.create_running("Not for reporters")
+
+    for path in ("/api/missions", f"/api/missions/{mission}/logs", f"/api/missions/{mission}/spans"):
+        answer = plain(
+            dashboard.port,
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n",
+        )
+        assert answer.startswith("HTTP/1.1 403"), path
+
+
 def test_where_webhooks_go_is_shown_to_admins_alone_for_the_path_may_be_a_token(
     dashboard: Dashboard, admin_key: str
 ) -> None:

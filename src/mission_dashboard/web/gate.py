@@ -92,7 +92,9 @@ class Gate:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        # Flask takes methods in any case: "get" must not pass for something that is no reading.
+        method = environ["REQUEST_METHOD"] = environ["REQUEST_METHOD"].upper()
+        path = environ.get("PATH_INFO", "")
         wanted = needed(method, path)
         try:
             caller, by_cookie = self._identify(environ)
