@@ -35,6 +35,8 @@ FORGET_INTERVAL_S = 3600.0
 MAX_USES = 10_000
 SETTINGS_KEY = "settings"
 """How the id of the key begins that the settings name; it is in no table and cannot be revoked here."""
+NUL = "\x00"
+"""No text of PostgreSQL has it, so nothing there is called so."""
 
 Clock = Callable[[], datetime]
 
@@ -140,7 +142,7 @@ class Access:
 
     def revoke_key(self, key_id: str) -> None:
         """Make a key worthless at once, with the sessions that were opened with it; raise `KeyNotFound`."""
-        if not self._store.revoke_key(key_id, self._clock()):
+        if NUL in key_id or not self._store.revoke_key(key_id, self._clock()):
             raise KeyNotFound(key_id)
         self._look()
 
@@ -187,7 +189,7 @@ class Access:
 
     def end_session(self, session_id: str) -> None:
         """End a session at once; raise `SessionNotFound`."""
-        if not self._store.end_session(session_id):
+        if NUL in session_id or not self._store.end_session(session_id):
             raise SessionNotFound(session_id)
         self._look()
 
