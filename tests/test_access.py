@@ -31,7 +31,7 @@ from mission_dashboard.access.audit import LINES_PER_MINUTE, Audit
 from mission_dashboard.access.callers import NOBODY, Kind, new_secret
 from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.scopes import SCOPES, Role, Scope, granted, needed
-from mission_dashboard.access.service import Access
+from mission_dashboard.access.service import MAX_SESSIONS, Access
 from mission_dashboard.access.store import Entry, Wanted
 from mission_dashboard.errors import LoginRefused, StoreUnavailable
 from mission_dashboard.postgres.access_store import PostgresAccessStore
@@ -398,6 +398,10 @@ def test_each_key_has_limits_of_its_own_and_is_told_what_is_left(data_dir: Path)
             assert reports[0].headers["RateLimit"].startswith('"default";r=5;t=')
         assert len(passed("/api/metrics", None)) == 6
         assert len(passed("/api/missions/none/heartbeat", None, "POST")) == 5
+        logins = [
+            ask(running, "POST", "/login", data={"key": admin}, headers={"Origin": running.url}) for _ in range(6)
+        ]
+        assert [login.status_code for login in logins] == [303] * 5 + [429]
     finally:
         running.stop()
 
@@ -732,6 +736,19 @@ def test_the_audit_log_tells_who_changed_what_from_where(dashboard: Dashboard, a
     assert entries("action=POST /login")[0]["actor"] == "operate"
     wait_for(lambda: entries("action=GET /api/keys&refused=true&actor=operate"), 5)
     assert "'operate', operate" in entries("action=POST /api/keys")[0]["action"]
+
+
+def test_a_logout_of_who_is_not_logged_in_is_no_line_of_the_audit_log(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "report", name="never logged in")
+    for known in (None, key):
+        assert ask(dashboard, "POST", "/logout", known, headers={"X-Forwarded-For": "203.0.113.44"}).status_code == 303
+    _, reader = make_key(dashboard, admin_key, "read", name="Rita")
+    log_in(dashboard, reader).post(f"{dashboard.url}/logout", timeout=10)
+
+    entries = ask(dashboard, "GET", "/api/audit?action=POST /logout", admin_key).json()["entries"]
+
+    assert entries[0]["actor"] == "Rita"
+    assert "203.0.113.44" not in {entry["address"] for entry in entries}
 
 
 def test_nothing_that_callers_named_makes_a_line_or_a_header_of_its_own(dashboard: Dashboard, admin_key: str) -> None:
@@ -1071,6 +1088,27 @@ def test_a_session_is_over_after_its_hours(dsn: str) -> None:
     clock.advance(12 * 3600 + 1)
 
     assert access.by_secret(cookie, "-") is None
+    access.close()
+    store.close()
+
+
+def test_a_login_too_many_ends_the_oldest_of_the_same_person(dsn: str) -> None:
+    clock = FrozenClock()
+    clock.now = clock.now.replace(year=2099)
+    store = PostgresAccessStore(dsn)
+    access = Access(store, None, timedelta(hours=12), clock, "viewer=*")
+    access.open()
+
+    def log_in(subject: str) -> str:
+        clock.advance(1)
+        return access.log_in_person(subject, subject, Role.VIEWER, "-")[1]
+
+    other = log_in("oidc:bob")
+    cookies = [log_in("oidc:ann") for _ in range(MAX_SESSIONS + 1)]
+
+    good = [access.by_secret(cookie, "-") is not None for cookie in cookies]
+    assert good == [False] + [True] * MAX_SESSIONS
+    assert access.by_secret(other, "-")
     access.close()
     store.close()
 

@@ -33,6 +33,8 @@ LOOK_REST_S = 0.05
 USE_INTERVAL_S = 5.0
 FORGET_INTERVAL_S = 3600.0
 MAX_USES = 10_000
+MAX_SESSIONS = 200
+"""Of one person or key. Each login makes every process read all sessions: one without end must not slow them down."""
 SETTINGS_KEY = "settings"
 """How the id of the key begins that the settings name; it is in no table and cannot be revoked here."""
 NUL = "\x00"
@@ -178,7 +180,7 @@ class Access:
             expires_at=min(ends, until) if until else ends,
             address=address,
         )
-        self._store.add_session(session, digest_of(secret))
+        self._store.add_session(session, digest_of(secret), others=MAX_SESSIONS - 1)
         self._look()
         return session, secret
 

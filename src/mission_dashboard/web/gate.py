@@ -43,6 +43,7 @@ NOTES = "mission_dashboard.notes"
 COOKIE = "mission_dashboard_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
 BATCH = "/api/missions/batch"
+LOGOUT = "/logout"
 LOGIN_CALLBACK = "/auth/oidc/callback"
 """A GET that changes something: it opens a session."""
 MAX_SECRET = 200
@@ -278,6 +279,8 @@ def _is_recorded(method: str, path: str, wanted: frozenset[Scope], caller: Calle
     """
     if path == LOGIN_CALLBACK:
         return True
+    if path == LOGOUT and caller.kind is not Kind.PERSON:
+        return False  # it changes nothing, and everybody may ask for it
     if method in SAFE_METHODS or path.startswith("/socket.io"):
         return False
     return wanted != _PLAIN_REPORTS or caller.kind is Kind.PERSON
