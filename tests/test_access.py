@@ -1150,7 +1150,10 @@ def start_production(dsn: str, data_dir: Path, **settings: str) -> subprocess.Po
 )
 def test_production_does_not_start_open(dsn: str, data_dir: Path, settings: dict[str, str], says: str) -> None:
     process = start_production(dsn, data_dir, **settings)
-    output, _ = process.communicate(timeout=20)
+    try:
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
 
     assert process.returncode == 1
     assert says in output
