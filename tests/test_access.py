@@ -295,6 +295,19 @@ def test_when_and_from_where_a_key_was_used_is_shown(dashboard: Dashboard, admin
     assert shown["last_used_at"] > shown["created_at"]
 
 
+def test_when_a_key_was_used_outlives_the_process(dsn: str) -> None:
+    store, clock = PostgresAccessStore(dsn), FrozenClock()
+    first = Access(store, None, timedelta(hours=1), clock)
+    key, secret = first.create_key("k", [Scope.READ], None, "test")
+    assert first.by_secret(secret, "203.0.113.9")
+    first.close()
+
+    (known,) = Access(store, None, timedelta(hours=1), clock).all_keys()
+
+    store.close()
+    assert (known.id, known.last_used_at, known.last_used_from) == (key.id, clock.now, "203.0.113.9")
+
+
 @pytest.mark.parametrize(
     "said",
     [
