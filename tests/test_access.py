@@ -31,7 +31,7 @@ from mission_dashboard.access.audit import LINES_PER_MINUTE, Audit
 from mission_dashboard.access.callers import NOBODY, Kind, new_secret
 from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.scopes import SCOPES, Role, Scope, granted, needed
-from mission_dashboard.access.service import Access
+from mission_dashboard.access.service import MAX_SESSIONS, Access
 from mission_dashboard.access.store import Entry, Wanted
 from mission_dashboard.errors import LoginRefused, StoreUnavailable
 from mission_dashboard.postgres.access_store import PostgresAccessStore
@@ -215,6 +215,21 @@ def test_a_key_does_what_its_scope_says_and_nothing_else(dashboard: Dashboard, a
     assert ask(dashboard, "GET", f"/api/missions/{mission}", key).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["get", "Get", "head"])
+def test_a_method_in_small_letters_is_no_way_around_the_scope(
+    dashboard: Dashboard, admin_key: str, method: str
+) -> None:
+    _, key = make_key(dashboard, admin_key, "report")
+    mission = dashboard.create_running("Not for reporters")
+
+    for path in ("/api/missions", f"/api/missions/{mission}/logs", f"/api/missions/{mission}/spans"):
+        answer = plain(
+            dashboard.port,
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n",
+        )
+        assert answer.startswith("HTTP/1.1 403"), path
+
+
 def test_where_webhooks_go_is_shown_to_admins_alone_for_the_path_may_be_a_token(
     dashboard: Dashboard, admin_key: str
 ) -> None:
@@ -258,7 +273,8 @@ def test_a_revoked_key_is_worthless_at_once(dashboard: Dashboard, admin_key: str
     assert ask(dashboard, "DELETE", f"/api/keys/{key_id}", admin_key).status_code == 200
 
     assert ask(dashboard, "GET", "/api/missions", key).status_code == 401
-    assert ask(dashboard, "DELETE", "/api/keys/nope", admin_key).status_code == 404
+    for nothing in ("keys/nope", "keys/%00", "keys/sessions/nope", "keys/sessions/%00"):
+        assert ask(dashboard, "DELETE", f"/api/{nothing}", admin_key).status_code == 404, nothing
 
 
 def test_a_key_ends_when_its_time_is_over(dashboard: Dashboard, admin_key: str) -> None:
@@ -277,6 +293,19 @@ def test_when_and_from_where_a_key_was_used_is_shown(dashboard: Dashboard, admin
 
     assert shown["last_used_from"] == "203.0.113.9"
     assert shown["last_used_at"] > shown["created_at"]
+
+
+def test_when_a_key_was_used_outlives_the_process(dsn: str) -> None:
+    store, clock = PostgresAccessStore(dsn), FrozenClock()
+    first = Access(store, None, timedelta(hours=1), clock)
+    key, secret = first.create_key("k", [Scope.READ], None, "test")
+    assert first.by_secret(secret, "203.0.113.9")
+    first.close()
+
+    (known,) = Access(store, None, timedelta(hours=1), clock).all_keys()
+
+    store.close()
+    assert (known.id, known.last_used_at, known.last_used_from) == (key.id, clock.now, "203.0.113.9")
 
 
 @pytest.mark.parametrize(
@@ -382,6 +411,10 @@ def test_each_key_has_limits_of_its_own_and_is_told_what_is_left(data_dir: Path)
             assert reports[0].headers["RateLimit"].startswith('"default";r=5;t=')
         assert len(passed("/api/metrics", None)) == 6
         assert len(passed("/api/missions/none/heartbeat", None, "POST")) == 5
+        logins = [
+            ask(running, "POST", "/login", data={"key": admin}, headers={"Origin": running.url}) for _ in range(6)
+        ]
+        assert [login.status_code for login in logins] == [303] * 5 + [429]
     finally:
         running.stop()
 
@@ -716,6 +749,19 @@ def test_the_audit_log_tells_who_changed_what_from_where(dashboard: Dashboard, a
     assert entries("action=POST /login")[0]["actor"] == "operate"
     wait_for(lambda: entries("action=GET /api/keys&refused=true&actor=operate"), 5)
     assert "'operate', operate" in entries("action=POST /api/keys")[0]["action"]
+
+
+def test_a_logout_of_who_is_not_logged_in_is_no_line_of_the_audit_log(dashboard: Dashboard, admin_key: str) -> None:
+    _, key = make_key(dashboard, admin_key, "report", name="never logged in")
+    for known in (None, key):
+        assert ask(dashboard, "POST", "/logout", known, headers={"X-Forwarded-For": "203.0.113.44"}).status_code == 303
+    _, reader = make_key(dashboard, admin_key, "read", name="Rita")
+    log_in(dashboard, reader).post(f"{dashboard.url}/logout", timeout=10)
+
+    entries = ask(dashboard, "GET", "/api/audit?action=POST /logout", admin_key).json()["entries"]
+
+    assert entries[0]["actor"] == "Rita"
+    assert "203.0.113.44" not in {entry["address"] for entry in entries}
 
 
 def test_nothing_that_callers_named_makes_a_line_or_a_header_of_its_own(dashboard: Dashboard, admin_key: str) -> None:
@@ -1059,6 +1105,27 @@ def test_a_session_is_over_after_its_hours(dsn: str) -> None:
     store.close()
 
 
+def test_a_login_too_many_ends_the_oldest_of_the_same_person(dsn: str) -> None:
+    clock = FrozenClock()
+    clock.now = clock.now.replace(year=2099)
+    store = PostgresAccessStore(dsn)
+    access = Access(store, None, timedelta(hours=12), clock, "viewer=*")
+    access.open()
+
+    def log_in(subject: str) -> str:
+        clock.advance(1)
+        return access.log_in_person(subject, subject, Role.VIEWER, "-")[1]
+
+    other = log_in("oidc:bob")
+    cookies = [log_in("oidc:ann") for _ in range(MAX_SESSIONS + 1)]
+
+    good = [access.by_secret(cookie, "-") is not None for cookie in cookies]
+    assert good == [False] + [True] * MAX_SESSIONS
+    assert access.by_secret(other, "-")
+    access.close()
+    store.close()
+
+
 # Production.
 
 
@@ -1096,7 +1163,10 @@ def start_production(dsn: str, data_dir: Path, **settings: str) -> subprocess.Po
 )
 def test_production_does_not_start_open(dsn: str, data_dir: Path, settings: dict[str, str], says: str) -> None:
     process = start_production(dsn, data_dir, **settings)
-    output, _ = process.communicate(timeout=20)
+    try:
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
 
     assert process.returncode == 1
     assert says in output

@@ -208,6 +208,43 @@ def test_attachments_are_not_kept_without_bound(dashboard: Dashboard) -> None:
     raw.shutdown()
 
 
+def _send_parts(raw: websocket.WebSocket, part: str) -> None:
+    """Begin a message and never end it."""
+    raw.send_frame(websocket.ABNF.create_frame("4x", websocket.ABNF.OPCODE_TEXT, 0))
+    for _ in range(2_000):
+        raw.send_frame(websocket.ABNF.create_frame(part, websocket.ABNF.OPCODE_CONT, 0))
+    for _ in range(600):  # on a busy machine the server takes its time to come to what ends it
+        time.sleep(0.03)
+        raw.send_frame(websocket.ABNF.create_frame("", websocket.ABNF.OPCODE_CONT, 0))
+
+
+@pytest.fixture(params=["eventlet", "threading", "gevent"])
+def served(request: pytest.FixtureRequest, dsn: str, data_dir: Path) -> Iterator[Dashboard]:
+    running = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_ASYNC_MODE=request.param).start()
+    yield running
+    running.stop()
+
+
+def test_a_message_that_comes_in_parts_is_not_kept_without_bound(served: Dashboard) -> None:
+    raw = _socket(served)
+    before = psutil.Process(served.pid).memory_info().rss
+
+    with pytest.raises(CLOSED):
+        _send_parts(raw, "x" * 60_000)
+
+    assert psutil.Process(served.pid).memory_info().rss - before < 30_000_000
+    raw.shutdown()
+
+
+def test_a_message_of_parts_without_end_and_content_ends_its_connection(dashboard: Dashboard) -> None:
+    raw = _socket(dashboard)
+
+    with pytest.raises(CLOSED):
+        _send_parts(raw, "")
+
+    raw.shutdown()
+
+
 def test_who_joins_again_and_again_or_reads_no_answer_is_let_go(dashboard: Dashboard) -> None:
     for _ in range(20):
         dashboard.create("A picture", metadata={"filling": "x" * 20_000})

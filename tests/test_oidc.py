@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -142,6 +146,107 @@ def test_a_provider_that_is_away_is_told(data_dir: Path) -> None:
         assert "Log in with 127.0.0.1" in requests.get(f"{running.url}/login", timeout=10).text
     finally:
         running.stop()
+
+
+NO_TOKENS: Mapping[str, tuple[int, str]] = {
+    "a page": (200, "<html>"),
+    "a list": (200, "[1]"),
+    "an odd time": (200, '{"access_token": "a", "expires_in": "soon"}'),
+    "an error": (500, "{}"),
+    "elsewhere": (302, ""),
+}
+"""What a provider answers to a code that is called so; to any other it says nothing and ends the connection."""
+
+
+@pytest.fixture(scope="module")
+def confused() -> Iterator[tuple[Dashboard, list[str]]]:
+    """A dashboard whose provider gives no tokens, and what that provider was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            addresses = {name: f"{address}/{name}" for name in ("authorization_endpoint", "token_endpoint")}
+            self.say(200, json.dumps({"issuer": address, **addresses}))
+
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            found = NO_TOKENS.get(parse_qs(asked[-1]).get("code", [""])[0])
+            if found is not None:
+                self.say(*found)
+
+        def say(self, status: int, text: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    folder = Path(tempfile.mkdtemp(prefix="mdoidc", dir="/tmp"))
+    folder.chmod(0o711)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running = Dashboard(
+            folder,
+            MISSION_DASHBOARD_OIDC_ISSUER=address,
+            MISSION_DASHBOARD_OIDC_CLIENT_ID="dashboard",
+            MISSION_DASHBOARD_OIDC_CLIENT_SECRET="kept",
+            MISSION_DASHBOARD_OIDC_ROLES="viewer=*",
+        ).start()
+        yield running, asked
+        running.stop()
+        server.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def back_with(dashboard: Dashboard, **answer: str) -> requests.Response:
+    """Begin a login and come back from the provider with an answer."""
+    browser = requests.Session()
+    there = browser.get(f"{dashboard.url}/auth/oidc/start", allow_redirects=False, timeout=10)
+    (state,) = parse_qs(urlsplit(there.headers["Location"]).query)["state"]
+    return browser.get(
+        f"{dashboard.url}/auth/oidc/callback", params={"state": state, **answer}, allow_redirects=False, timeout=10
+    )
+
+
+@pytest.mark.parametrize("code", [*NO_TOKENS, "nothing"])
+def test_a_provider_that_gives_no_token_is_told(confused: tuple[Dashboard, list[str]], code: str) -> None:
+    answer = back_with(confused[0], code=code)
+
+    assert (answer.status_code, answer.json()["title"]) == (502, "The identity provider failed")
+
+
+@pytest.mark.parametrize("answer", [{"error": "access_denied"}, {}, {"code": ""}])
+def test_who_comes_back_without_a_code_is_not_let_in_and_the_provider_is_not_asked(
+    confused: tuple[Dashboard, list[str]], answer: dict[str, str]
+) -> None:
+    dashboard, asked = confused
+    before = len(asked)
+
+    assert back_with(dashboard, **answer).status_code == 400
+
+    assert len(asked) == before
+
+
+def test_over_https_a_login_that_a_neighbouring_domain_began_ends_nowhere(dashboard: Dashboard) -> None:
+    attacker = browser_elsewhere()
+    attacker.headers["X-Forwarded-Proto"] = "https"
+    attacker.headers["X-Forwarded-Host"] = "dashboard.example"
+    there = attacker.get(f"{dashboard.url}/auth/oidc/start", allow_redirects=False, timeout=10)
+    name, _, sealed = there.headers["Set-Cookie"].partition(";")[0].partition("=")
+    agreed = requests.post(there.headers["Location"], data={"sub": "ann"}, allow_redirects=False, timeout=10)
+    back = f"{dashboard.url}/auth/oidc/callback?{urlsplit(agreed.headers['Location']).query}"
+
+    def come_with(cookie: str) -> int:
+        answer = attacker.get(back, headers={"Cookie": f"{cookie}={sealed}"}, allow_redirects=False, timeout=10)
+        return answer.status_code
+
+    assert name == "__Host-mission_dashboard_oidc"
+    attacker.cookies.clear()
+    assert come_with("mission_dashboard_oidc") == 400
+    assert come_with(name) == 303
 
 
 def test_a_token_that_somebody_else_signed_is_not_believed(provider: str) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -729,6 +730,18 @@ class TestProtocol:
 
         assert answer.status_code == status
         assert time.process_time() - began < 2.5, "everybody else waits for this"
+
+    def test_what_unpacks_to_very_much_is_not_unpacked_beyond_what_is_allowed(self, client: FlaskClient) -> None:
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        bomb = b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(300)), packer.flush()])
+        tracemalloc.start()
+
+        answer = client.post("/v1/traces", data=bomb, content_type=PROTOBUF, headers={"Content-Encoding": "gzip"})
+
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert answer.status_code == 413
+        assert most < 3 * MAX_INFLATED_BYTES
 
     @pytest.mark.parametrize(
         ("text", "bare"),

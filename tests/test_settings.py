@@ -117,6 +117,20 @@ def test_production_needs_a_secret_key_and_a_database(tmp_path: Path) -> None:
     assert "POSTGRES_DSN" in str(caught.value)
 
 
+@pytest.mark.parametrize("secret", ["fifteen-chars-x", "aaaaaaaaaaaaaaaa", "changemechangeme"])
+def test_production_takes_no_secret_key_that_is_short_or_made_of_a_few_characters(tmp_path: Path, secret: str) -> None:
+    given = environment(
+        tmp_path,
+        ENVIRONMENT="production",
+        POSTGRES_DSN="postgresql://u:p@h/d",
+        MISSION_DASHBOARD_SECRET_KEY=secret,
+    )
+
+    with pytest.raises(StartupError, match="SECRET_KEY must be a real secret"):
+        load_settings(given, tmp_path / "none")
+    assert load_settings({**given, "MISSION_DASHBOARD_SECRET_KEY": "4f1e9b07" * 2}, tmp_path / "none").is_production
+
+
 def test_the_secret_key_is_kept_and_private(tmp_path: Path) -> None:
     first = load_settings(environment(tmp_path), tmp_path / "none").secret_key
     again = load_settings(environment(tmp_path), tmp_path / "none").secret_key

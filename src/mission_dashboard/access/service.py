@@ -33,8 +33,12 @@ LOOK_REST_S = 0.05
 USE_INTERVAL_S = 5.0
 FORGET_INTERVAL_S = 3600.0
 MAX_USES = 10_000
+MAX_SESSIONS = 200
+"""Of one person or key. Each login makes every process read all sessions: one without end must not slow them down."""
 SETTINGS_KEY = "settings"
 """How the id of the key begins that the settings name; it is in no table and cannot be revoked here."""
+NUL = "\x00"
+"""No text of PostgreSQL has it, so nothing there is called so."""
 
 Clock = Callable[[], datetime]
 
@@ -140,7 +144,7 @@ class Access:
 
     def revoke_key(self, key_id: str) -> None:
         """Make a key worthless at once, with the sessions that were opened with it; raise `KeyNotFound`."""
-        if not self._store.revoke_key(key_id, self._clock()):
+        if NUL in key_id or not self._store.revoke_key(key_id, self._clock()):
             raise KeyNotFound(key_id)
         self._look()
 
@@ -176,7 +180,7 @@ class Access:
             expires_at=min(ends, until) if until else ends,
             address=address,
         )
-        self._store.add_session(session, digest_of(secret))
+        self._store.add_session(session, digest_of(secret), others=MAX_SESSIONS - 1)
         self._look()
         return session, secret
 
@@ -187,7 +191,7 @@ class Access:
 
     def end_session(self, session_id: str) -> None:
         """End a session at once; raise `SessionNotFound`."""
-        if not self._store.end_session(session_id):
+        if NUL in session_id or not self._store.end_session(session_id):
             raise SessionNotFound(session_id)
         self._look()
 

@@ -74,10 +74,11 @@ class PostgresAccessStore:
         """Return the sessions that are good, with the digests of their secrets."""
         return [(bytes(row[0]), _session_of(row[1:])) for row in self._fetch("live_sessions")]
 
-    def add_session(self, session: Session, digest: bytes) -> None:
-        """Keep a new session."""
+    def add_session(self, session: Session, digest: bytes, others: int) -> None:
+        """Keep a new session, and so many others of the same subject, the newest; end the rest of them."""
         self._fetch(
             "add_session",
+            others=others,
             id=session.id,
             digest=digest,
             subject=session.subject,

@@ -214,7 +214,7 @@ class _BundleSocket:
     """A WebSocket that sends a bundle's frames as they are."""
 
     def __init__(self, socket: Any, connection: Any) -> None:
-        self._inner = socket
+        self.inner = socket
         self._connection = connection
         self._is_sending = False
         self.socket = socket.socket
@@ -242,8 +242,8 @@ class _BundleSocket:
         self._is_sending = True
         try:
             if isinstance(message, Bundle):
-                self._inner._send(message.frames)
+                self.inner._send(message.frames)
             else:
-                self._inner.send(message)
+                self.inner.send(message)
         finally:
             self._is_sending = False

@@ -43,6 +43,7 @@ NOTES = "mission_dashboard.notes"
 COOKIE = "mission_dashboard_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
 BATCH = "/api/missions/batch"
+LOGOUT = "/logout"
 LOGIN_CALLBACK = "/auth/oidc/callback"
 """A GET that changes something: it opens a session."""
 MAX_SECRET = 200
@@ -92,7 +93,9 @@ class Gate:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        # Flask takes methods in any case: "get" must not pass for something that is no reading.
+        method = environ["REQUEST_METHOD"] = environ["REQUEST_METHOD"].upper()
+        path = environ.get("PATH_INFO", "")
         wanted = needed(method, path)
         try:
             caller, by_cookie = self._identify(environ)
@@ -276,6 +279,8 @@ def _is_recorded(method: str, path: str, wanted: frozenset[Scope], caller: Calle
     """
     if path == LOGIN_CALLBACK:
         return True
+    if path == LOGOUT and caller.kind is not Kind.PERSON:
+        return False  # it changes nothing, and everybody may ask for it
     if method in SAFE_METHODS or path.startswith("/socket.io"):
         return False
     return wanted != _PLAIN_REPORTS or caller.kind is Kind.PERSON

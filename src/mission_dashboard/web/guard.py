@@ -45,9 +45,9 @@ class Guard:
         self._sockets = SocketAccess(socketio, self.access)
         app.register_blueprint(
             make_login(
-                app,
                 self.access,
                 self._the_gate,
+                limit,
                 settings.static_url,
                 provider=provider.name if provider else None,
                 is_secure=settings.is_production,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Flask, Response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from mission_dashboard.access.callers import Caller, Kind, Session
@@ -14,13 +14,22 @@ from mission_dashboard.web.answers import answer
 from mission_dashboard.web.gate import COOKIE, SECURE_COOKIE, Gate, caller_of, notes_of
 from mission_dashboard.web.pages import page_headers
 
-Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
+Limit = Callable[[Callable[..., AnyResponse]], Callable[..., AnyResponse]]
 
 
 def make_login(
-    app: Flask, access: Access, gate: Callable[[], Gate], static_url: str, *, provider: str | None, is_secure: bool
+    access: Access,
+    gate: Callable[[], Gate],
+    limit: Limit,
+    static_url: str,
+    *,
+    provider: str | None,
+    is_secure: bool,
 ) -> Blueprint:
-    """Return the blueprint; ``provider`` names the identity provider, ``is_secure`` demands cookies over HTTPS only."""
+    """Return the blueprint; ``provider`` names the identity provider, ``is_secure`` demands cookies over HTTPS only.
+
+    ``limit`` decorates the login: each makes a session and a line in the audit log.
+    """
     login = Blueprint("login", __name__)
     headers = _form_headers(static_url)
 
@@ -44,6 +53,7 @@ def make_login(
         return page()
 
     @login.post("/login")
+    @limit
     def log_in() -> AnyResponse:
         if not gate().may_log_in(request.environ):
             shown = page(429, "Too many wrong keys came from here. Wait a minute, then try again.")

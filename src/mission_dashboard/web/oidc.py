@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 Limit = Callable[[Callable[..., Any]], Callable[..., Any]]
 FLOW_COOKIE = "mission_dashboard_oidc"
+SECURE_FLOW_COOKIE = f"__Host-{FLOW_COOKIE}"
+"""Over HTTPS: one that a neighbouring domain can set would log people in as whoever it likes."""
 FLOW_S = 600
 """How long a person may take at the provider."""
 METADATA_S = 3600
@@ -79,19 +81,17 @@ class Provider:
             )
         return str(address), {"state": str(state), "nonce": nonce, "verifier": verifier}
 
-    def finish(self, callback: str, answered: str, remembered: Mapping[str, str]) -> Person:
-        """Return who came back; raise `ProviderFailed`."""
-        import httpx
-        from authlib.common.errors import AuthlibBaseError
-
+    def finish(self, callback: str, code: str, remembered: Mapping[str, str]) -> Person:
+        """Return who came back with this code; raise `ProviderFailed`."""
         try:
-            with self._client(callback, remembered["state"]) as client:
+            with self._client(callback) as client:
                 token = client.fetch_token(
                     self._known("token_endpoint"),
-                    authorization_response=answered,
+                    grant_type="authorization_code",
+                    code=code,
                     code_verifier=remembered["verifier"],
                 )
-        except (httpx.HTTPError, AuthlibBaseError) as error:
+        except _errors_of_tokens() as error:
             raise ProviderFailed(f"the provider refused: {error}") from error
         return self._person(str(token.get("id_token") or ""), remembered["nonce"])
 
@@ -118,7 +118,7 @@ class Provider:
         shown = "".join(sign if sign.isprintable() else "?" for sign in str(name)[:200])
         return Person(f"oidc:{claims['sub']}", shown, claims)
 
-    def _client(self, callback: str, state: str | None = None) -> Any:
+    def _client(self, callback: str) -> Any:
         from authlib.integrations.httpx_client import OAuth2Client
 
         return OAuth2Client(
@@ -128,7 +128,6 @@ class Provider:
             scope="openid email profile",
             redirect_uri=callback,
             code_challenge_method="S256",
-            state=state,
             timeout=TIMEOUT_S,
         )
 
@@ -166,6 +165,12 @@ def make_oidc(access: Access, provider: Provider, settings: Settings, limit: Lim
     oidc = Blueprint("oidc", __name__, url_prefix="/auth/oidc")
     sealed = URLSafeTimedSerializer(settings.secret_key, salt="oidc-flow")
 
+    def is_secure() -> bool:
+        return settings.is_production or request.is_secure
+
+    def flow_cookie() -> str:
+        return SECURE_FLOW_COOKIE if is_secure() else FLOW_COOKIE
+
     @oidc.get("/start")
     @limit
     def start() -> AnyResponse:
@@ -175,13 +180,13 @@ def make_oidc(access: Access, provider: Provider, settings: Settings, limit: Lim
             return _failed(error)
         going = redirect(address, 303)
         going.set_cookie(
-            FLOW_COOKIE,
+            flow_cookie(),
             sealed.dumps({**remembered, "next": request.args.get("next", "/")[:2000]}),
             max_age=FLOW_S,
             httponly=True,
             samesite="Lax",
-            secure=request.is_secure,
-            path="/auth/oidc",
+            secure=is_secure(),
+            path="/",
         )
         return going
 
@@ -189,13 +194,16 @@ def make_oidc(access: Access, provider: Provider, settings: Settings, limit: Lim
     @limit
     def callback() -> AnyResponse:
         try:
-            remembered = sealed.loads(request.cookies.get(FLOW_COOKIE, ""), max_age=FLOW_S)
+            remembered = sealed.loads(request.cookies.get(flow_cookie(), ""), max_age=FLOW_S)
         except BadSignature:
             return problem(400, "Log in again", "This login is too old, or began in another browser. Go to /login.")
         if request.args.get("state") != remembered["state"]:
             return problem(400, "Log in again", "This answer belongs to another login. Go to /login.")
+        code = request.args.get("code")
+        if not code:
+            return problem(400, "Log in again", "The provider let nobody in. Go to /login.")
         try:
-            person = provider.finish(_callback(), request.url, remembered)
+            person = provider.finish(_callback(), code, remembered)
         except ProviderFailed as error:
             return _failed(error)
         role = role_of(person.claims, settings.oidc_roles)
@@ -205,10 +213,20 @@ def make_oidc(access: Access, provider: Provider, settings: Settings, limit: Lim
             return problem(403, "Not allowed", detail)
         session, cookie = access.log_in_person(person.subject, person.name, role, request.remote_addr or "-")
         going = entered(session, cookie, str(remembered["next"]), is_secure=settings.is_production)
-        going.delete_cookie(FLOW_COOKIE, path="/auth/oidc")
+        going.delete_cookie(flow_cookie(), path="/", secure=is_secure(), httponly=True, samesite="Lax")
         return going
 
     return oidc
+
+
+def _errors_of_tokens() -> tuple[type[Exception], ...]:
+    """Return what asking for a token raises. Authlib asks with httpx2 where it is there, whose errors are others."""
+    import httpx
+    from authlib.common.errors import AuthlibBaseError
+    from authlib.integrations.httpx_client import oauth2_client
+
+    of_its_client = getattr(oauth2_client, "httpx2", httpx).HTTPError
+    return (httpx.HTTPError, of_its_client, AuthlibBaseError, ValueError)  # ValueError: what it said is no token
 
 
 def _callback() -> str:

@@ -1,8 +1,8 @@
 """What no Socket.IO client sends ends its connection, before the libraries stumble over it or keep it.
 
 Engine.IO leaves a connection that sent an unreadable packet open for 45 s, Socket.IO logs a traceback for each, keeps
-binary attachments without bound, and answers whoever never reads an answer. Here such a connection is closed at once,
-with a line in the log.
+binary attachments without bound, and answers whoever never reads an answer; the WebSockets below them keep a message
+that comes in parts, however long. Here such a connection is closed at once, with a line in the log.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ MAX_CONNECTS = 10
 MAX_UNREAD = 2_000
 """How many answers a viewer may leave unread."""
 TURN = 64
+MAX_PARTS = 1_000
+"""Of one message; no client sends one in parts."""
+TOO_BIG = 1009
+"""Why a WebSocket is closed (RFC 6455, section 7.4.1)."""
 MAX_ATTACHMENTS = 8
 """Nobody needs binary attachments here, but a client that sends bytes is answered that they are wrong."""
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
@@ -167,6 +171,10 @@ def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> ty
             connection = handler.__self__
 
             def handle(socket: Any) -> Any:
+                if hasattr(inner := getattr(socket, "inner", socket), "_recv_frame"):
+                    _bound_messages(inner, server.max_http_buffer_size)
+                elif hasattr(simple := getattr(inner, "ws", None), "_handle_events"):
+                    _wake_at_the_end(simple)
                 connection.wire = getattr(socket, "socket", None) or getattr(socket, "sock", None)
                 try:
                     return handler(socket)
@@ -177,5 +185,45 @@ def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> ty
             handle.__self__ = connection  # type: ignore[attr-defined]
             connection.receive = MethodType(_receive, connection)
             super().__init__(handle, server)
+            if hasattr(self, "server_args"):  # of simple-websocket, which has no bound unless told
+                self.server_args["max_message_size"] = server.max_http_buffer_size
 
     return EndingWebSocket
+
+
+def _bound_messages(socket: Any, most: int) -> None:
+    """Have a WebSocket of eventlet, which bounds each part of a message alone, bound all parts together."""
+    from eventlet.websocket import FailedConnectionError
+
+    receive = socket._recv_frame
+    count = pieces = length = 0
+
+    def receive_part(message: Any = None) -> Any:
+        nonlocal count, pieces, length
+        received = receive(message=message)
+        if received.opcode & 8:  # a ping or the like, between the parts
+            return received
+        if received is not message:
+            count = pieces = length = 0
+        count += 1
+        length += sum(map(len, received.data[pieces:]))
+        pieces = len(received.data)
+        if length > most or count > MAX_PARTS:
+            raise FailedConnectionError(TOO_BIG, "The message is too long.")
+        return received
+
+    socket._recv_frame = receive_part
+
+
+def _wake_at_the_end(simple: Any) -> None:
+    """Have a simple-websocket that ends for a long message wake who waits, who else may wait for ever."""
+    handle = simple._handle_events
+
+    def handle_events() -> bool:
+        goes_on: bool = handle()
+        if not goes_on:
+            simple.connected = False
+            simple.event.set()
+        return goes_on
+
+    simple._handle_events = handle_events

@@ -35,7 +35,15 @@ FROM access_sessions
 WHERE expires_at > now();
 
 -- name: add_session!
-WITH raised AS (UPDATE access_version SET version = version + 1)
+WITH raised AS (UPDATE access_version SET version = version + 1),
+ended AS (
+    DELETE FROM access_sessions
+    WHERE id IN (
+        SELECT id FROM access_sessions WHERE subject = :subject
+        ORDER BY created_at DESC, id DESC
+        OFFSET :others
+    )
+)
 INSERT INTO access_sessions (id, digest, subject, name, role, key_id, created_at, expires_at, address)
 VALUES (:id, :digest, :subject, :name, :role, :key_id, :created_at, :expires_at, :address);
 
