@@ -346,6 +346,51 @@ def test_guessing_keys_is_stopped_and_told_in_one_line(dashboard: Dashboard, adm
     wait_for(lambda: told() == FAILURES_PER_MINUTE + 5, 5)
 
 
+def test_who_shows_no_key_is_limited_too_and_harms_nobody_else(dsn: str, data_dir: Path) -> None:
+    limited = Dashboard(
+        data_dir,
+        POSTGRES_DSN=dsn,
+        MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
+        MISSION_DASHBOARD_RATE_LIMIT="5 per minute",
+    ).start()
+    try:
+        admin_key = "mdk_" + (data_dir / "admin_key").read_text().strip()
+        answers = [ask(limited, "GET", "/api/missions") for _ in range(7)]
+        other = ask(limited, "GET", "/api/missions", headers={"X-Forwarded-For": "198.51.100.20"})
+        known = ask(limited, "GET", "/api/missions", admin_key)
+    finally:
+        limited.stop()
+
+    assert [one.status_code for one in answers] == [401] * 5 + [429] * 2
+    assert answers[-1].headers["Retry-After"] == "60"
+    assert "5 per 1 minute" in answers[-1].json()["detail"]
+    assert (other.status_code, known.status_code) == (401, 200)
+
+
+@pytest.mark.parametrize(("named", "without_a_key"), [("*", 401), ("https://ops.example", 201)])
+def test_pages_of_any_origin_do_not_speak_for_this_machine(
+    dsn: str, data_dir: Path, named: str, without_a_key: int
+) -> None:
+    """Where any origin may call, every page that somebody opens here could else do what this machine's user may."""
+    open_to = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_CORS_ORIGINS=named).start()
+    page = {"Origin": "https://ops.example"}
+    try:
+        key = "mdk_" + (data_dir / "admin_key").read_text().strip()
+
+        def create(**headers: str) -> int:
+            return requests.post(
+                f"{open_to.url}/api/missions", json={"title": "x"}, headers=headers, timeout=10
+            ).status_code
+
+        assert create(**page) == without_a_key
+        assert requests.get(f"{open_to.url}/api/missions", headers=page, timeout=10).status_code == (
+            401 if named == "*" else 200
+        )
+        assert (create(), create(Origin=open_to.url), create(**page, Authorization=f"Bearer {key}")) == (201, 201, 201)
+    finally:
+        open_to.stop()
+
+
 def test_guessing_keys_at_the_login_is_stopped_too(dashboard: Dashboard, admin_key: str) -> None:
     guesser = {"X-Forwarded-For": "198.51.100.8", "Origin": dashboard.url}
 
@@ -1158,6 +1203,7 @@ def start_production(dsn: str, data_dir: Path, **settings: str) -> subprocess.Po
         ({"MISSION_DASHBOARD_SECRET_KEY": "changeme"}, "MISSION_DASHBOARD_SECRET_KEY"),
         ({"MISSION_DASHBOARD_SECRET_KEY": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}, "MISSION_DASHBOARD_SECRET_KEY"),
         ({"POSTGRES_DSN": "postgresql://ai_user:ai_password@localhost:5432/ai_agency"}, "sample password"),
+        ({"POSTGRES_DSN": "postgresql://ai_user:ai%5Fpassword@localhost:5432/ai_agency"}, "sample password"),
         ({"MISSION_DASHBOARD_OIDC_ISSUER": "https://id.example"}, "MISSION_DASHBOARD_OIDC_CLIENT_ID"),
     ],
 )

@@ -364,7 +364,10 @@ SETTINGS: Mapping[str, Setting] = {
         "MISSION_DASHBOARD_KEY_REPORT_LIMIT", "60000 per minute", "agents' reports per key; or off", _limit
     ),
     "cors_origins": Setting(
-        "MISSION_DASHBOARD_CORS_ORIGINS", "", "other origins whose pages may call the API; none: same origin", _origins
+        "MISSION_DASHBOARD_CORS_ORIGINS",
+        "",
+        "other origins whose pages may call the API, or * for any, which then need a key; none: same origin",
+        _origins,
     ),
     "static_url": Setting(
         "STATIC_URL", "", "CDN from which browsers load the page's files; none: from here", _static_url
@@ -513,7 +516,7 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"{SETTINGS['admin_key'].name} must be a real secret when ENVIRONMENT is production; "
             "'openssl rand -hex 32' makes one."
         )
-    if SAMPLE_PASSWORD in (values.get("postgres_dsn") or ""):
+    if SAMPLE_PASSWORD in unquote(values.get("postgres_dsn") or ""):
         problems.append(
             f"POSTGRES_DSN has the sample password {SAMPLE_PASSWORD!r}: "
             "give the database another when ENVIRONMENT is production."

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute, parse
 from werkzeug.http import parse_cookie
 from werkzeug.wrappers import Response
 
@@ -31,7 +31,7 @@ from mission_dashboard.logs import request_id
 from mission_dashboard.web.answers import problem
 from mission_dashboard.web.counters import counter_of_failures
 from mission_dashboard.web.errors import answer_ours
-from mission_dashboard.web.origins import PING, SAFE_METHODS
+from mission_dashboard.web.origins import PING, SAFE_METHODS, STRANGE
 from mission_dashboard.web.proxies import FORWARDED
 from mission_dashboard.web.requests_log import Environ, StartResponse, WsgiApp
 
@@ -50,6 +50,7 @@ MAX_SECRET = 200
 FAILURES_PER_MINUTE = 10
 """So many wrong keys an address may show before it has to wait."""
 FAILURES = "wrong-keys"
+STRANGERS = "no-key"
 """Under what name they are counted, beside the calls."""
 _NAMED = (Kind.KEY, Kind.PERSON)
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
@@ -79,10 +80,17 @@ def notes_of(environ: Environ) -> Notes:
 
 
 class Gate:
-    """The WSGI wrapper. ``trusts_loopback`` is for development."""
+    """The WSGI wrapper. ``trusts_loopback`` is for development; ``limit`` is for who shows no key, by address."""
 
     def __init__(
-        self, app: WsgiApp, access: Access, audit: Audit, *, trusts_loopback: bool, redis_url: str = ""
+        self,
+        app: WsgiApp,
+        access: Access,
+        audit: Audit,
+        *,
+        trusts_loopback: bool,
+        redis_url: str = "",
+        limit: str | None = None,
     ) -> None:
         self._app = app
         self._access = access
@@ -90,6 +98,7 @@ class Gate:
         self._trusts_loopback = trusts_loopback
         self._failures = counter_of_failures(redis_url)
         self._allowance = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
+        self._limit = parse(limit) if limit else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -138,7 +147,7 @@ class Gate:
             caller = self._access.by_secret(cookie, address)
             if caller is not None and caller.kind is Kind.PERSON:
                 return caller, True
-        if self._trusts_loopback and _is_local(environ):
+        if self._trusts_loopback and STRANGE not in environ and _is_local(environ):
             return LOCAL, False
         return NOBODY, False
 
@@ -163,6 +172,12 @@ class Gate:
         if showed_one and not self._may_try_again(environ):
             self._note(environ, caller, 429)
             return self.too_many()
+        if not showed_one and self._asks_too_often(environ):
+            self.note_limited(environ)
+            detail = (
+                f"More requests without a key came from this address than may ({self._limit}). Send a key, or wait."
+            )
+            return problem(429, "Too Many Requests", detail, headers={"Retry-After": "60"})
         self._note(environ, caller, 401)
         if not showed_one and _wants_page(environ):
             wanted_page = environ.get("PATH_INFO", "/")
@@ -187,6 +202,9 @@ class Gate:
 
     def _may_try_again(self, environ: Environ) -> bool:
         return bool(self._failures.hit(self._allowance, FAILURES, _place(environ)))
+
+    def _asks_too_often(self, environ: Environ) -> bool:
+        return self._limit is not None and not self._failures.hit(self._limit, STRANGERS, _place(environ))
 
     @staticmethod
     def too_many() -> Response:

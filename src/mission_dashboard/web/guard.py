@@ -61,7 +61,12 @@ class Guard:
         """Put the gate before the application."""
         settings = self._settings
         self._gate = Gate(
-            app, self.access, self.audit, trusts_loopback=not settings.is_production, redis_url=settings.redis_url
+            app,
+            self.access,
+            self.audit,
+            trusts_loopback=not settings.is_production,
+            redis_url=settings.redis_url,
+            limit=settings.rate_limit,
         )
         return self._gate
 

@@ -17,6 +17,8 @@ PING = "/ping/"
 SOCKETS = "/socket.io"
 """A GET here opens a connection, and its answer may be read as a script (JSONP)."""
 ANY = "*"
+STRANGE = "mission_dashboard.strange_origin"
+"""Set where a page of an origin that the settings do not name asks, and any may: it does not speak for this machine."""
 
 
 class OriginGuard:
@@ -34,7 +36,10 @@ class OriginGuard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if self._is_for_own_pages(environ) and self._is_foreign(environ):
+        is_foreign = self._is_foreign(environ)
+        if is_foreign and ANY in self._allowed:
+            environ[STRANGE] = True
+        elif is_foreign and self._is_for_own_pages(environ):
             if self._refused is not None:
                 self._refused(environ, 403)
             refusal = problem(
@@ -51,7 +56,7 @@ class OriginGuard:
 
     def _is_foreign(self, environ: Environ) -> bool:
         origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
-        if (origin is None and site is None) or ANY in self._allowed or origin in self._allowed:
+        if (origin is None and site is None) or origin in self._allowed:
             return False
         if site is not None:
             return site not in ("same-origin", "none")
