@@ -717,6 +717,8 @@ class MissionTracker:
         totals = self._store.totals()
         with self._memory:
             self._totals = totals
+            # What was removed while they were read may be taken out of the old ones only.
+            self._forgotten = totals.last_removal
         self._totals_are_behind = False
         ended = time.monotonic()
         self._count_anew_at = ended + max(COUNT_ANEW_S, COUNT_ANEW_FACTOR * (ended - began))
