@@ -13,6 +13,7 @@ import pytest
 
 from conftest import run_sql
 from mission_dashboard import mission_tracker, writer
+from mission_dashboard.control import DayBudget
 from mission_dashboard.errors import MissionDashboardError, StoreUnavailable
 from mission_dashboard.events import Change
 from mission_dashboard.mission_tracker import MissionTracker
@@ -23,6 +24,7 @@ from mission_dashboard.records import LogsSaid
 
 MakeTracker = Callable[..., MissionTracker]
 NEVER_S = 3600.0
+SHARDS_HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1297700932"
 
 
 class Listener:
@@ -146,6 +148,29 @@ def test_a_write_that_commits_long_after_it_was_given_up_is_told(make_tracker: M
     assert tracker.get(mission.id).status is MissionStatus.COMPLETED
     assert eventually(lambda: tracker.metrics().completed_missions == 1)
     assert (tracker.metrics().running_missions, tracker.metrics().total_tokens) == (0, 5)
+
+
+def test_the_last_word_of_a_process_whose_shard_is_claimed_by_one_that_starts_is_told(
+    make_tracker: MakeTracker, dsn: str
+) -> None:
+    one = make_tracker()
+    mission = one.create(title="Changes hands")
+
+    class Late(PostgresStore):
+        def day_budgets(self) -> list[DayBudget]:
+            if one.is_up and one.get(mission.id).status is MissionStatus.PENDING:
+                one.start(mission.id)
+                one.close()
+                assert eventually(lambda: run_sql(dsn, SHARDS_HELD) == [(0,)])
+            return super().day_budgets()
+
+    other = MissionTracker(Late(dsn))
+    heard = Listener(other)
+    with other:
+        other.open()
+        assert eventually(lambda: heard.heard() == [(mission.id, 2)])
+        assert eventually(lambda: other.metrics().running_missions == 1)
+        assert other.get(mission.id).status is MissionStatus.RUNNING
 
 
 def test_more_news_than_can_be_told_one_by_one_is_a_new_picture(

@@ -121,6 +121,7 @@ class MissionTracker:
         self._cache = MissionCache()
         self._totals = Totals()
         self._sight = Sight("1:1:", 0)
+        self._has_looked = False
         self._batches = 0
         self._others = 0
         self._count_others_at = 0.0
@@ -671,18 +672,20 @@ class MissionTracker:
         """
         self._sight = self._sight.before(CRASH_MARGIN)
         news = self._store.news(self._sight, CATCH_UP_EVENTS, self._watched(), own=True)
-        with self._memory:
-            unknown = [event for event in news.events if event.version > self._known_version(event.mission_id)]
+        unknown = self._unknown(news)
         self._load_memory()
-        self._tell_news(replace(news, events=unknown))
+        self._tell_news(unknown)
 
     def _follow(self) -> None:
         """Take over what other processes wrote. Between two batches: memory holds all that this process committed."""
-        news = self._store.news(self._sight, FOLLOW_EVENTS, self._watched())
+        # A process that ended while this one started may have written under the shard that this one then claimed.
+        is_first, self._has_looked = not self._has_looked, True
+        news = self._store.news(self._sight, FOLLOW_EVENTS, self._watched(), own=is_first)
         if not news.is_all:
             self._load_memory()
         elif news.events:
             self._totals_are_behind = True
+            news = self._unknown(news) if is_first else news
             with self._memory:
                 for mission in news.missions.values():
                     self._cache.put(mission)
@@ -690,6 +693,12 @@ class MissionTracker:
         if self._totals_are_behind and time.monotonic() >= self._count_anew_at:
             self._count_anew()
         self._look_for_others()
+
+    def _unknown(self, news: News) -> News:
+        """Return the news without the changes that memory contains."""
+        with self._memory:
+            unknown = [event for event in news.events if event.version > self._known_version(event.mission_id)]
+        return replace(news, events=unknown)
 
     def _tell_news(self, news: News) -> None:
         # Each change goes out with the cursor from before all of them: a viewer may be cut off between two.
