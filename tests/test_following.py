@@ -20,7 +20,7 @@ from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission, MissionStatus
 from mission_dashboard.postgres.store import POOL_SIZE, PostgresStore
 from mission_dashboard.recording import AddLines
-from mission_dashboard.records import LogsSaid
+from mission_dashboard.records import LogsSaid, Recorded
 
 MakeTracker = Callable[..., MissionTracker]
 NEVER_S = 3600.0
@@ -205,6 +205,27 @@ def test_log_lines_of_a_watched_mission_come_from_other_processes_once(make_trac
     assert eventually(lambda: len(heard) >= 20)
     time.sleep(0.5)
     assert sorted(heard) == sorted(f"line {number}" for number in range(20))
+
+
+def test_who_watches_is_told_where_others_wrote_more_lines_than_are_read_at_once(
+    make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mission_tracker, "FOLLOW_EVENTS", 10)
+    one, other = make_tracker(), make_tracker()
+    chatty, silent = one.create(title="Talks"), one.create(title="Says little")
+    other.watch_records(lambda: [chatty.id, silent.id])
+    heard: list[Recorded] = []
+    other.subscribe_records(heard.extend)
+
+    def say(count: int) -> None:
+        lines = [{"message": f"line {number}"} for number in range(count)]
+        one.execute(AddLines(chatty.id, LogsSaid.model_validate({"lines": lines})))
+
+    say(9)
+    assert eventually(lambda: sum(len(found.lines) for found in heard) == 9)
+    assert not any(found.missed for found in heard)
+    say(11)
+    assert eventually(lambda: {found.mission_id for found in heard if found.missed} == {chatty.id, silent.id})
 
 
 class Viewer:

@@ -426,3 +426,11 @@ class TestBacklog:
         ((event, message),) = waiting.messages("m")
         assert (event, message["missed"]) == ("mission_logs", True)
         assert message["lines"][-1]["id"] == "9999"
+
+    def test_viewers_are_told_to_read_on_where_nothing_but_that_is_known(self) -> None:
+        waiting = Waiting()
+
+        waiting.add(Recorded("m", (), (), "cursor", missed=True))
+
+        told = {event: (message["missed"], message["cursor"]) for event, message in waiting.messages("m")}
+        assert told == {"mission_logs": (True, "cursor"), "mission_spans": (True, "cursor")}

@@ -704,6 +704,8 @@ class MissionTracker:
         # Each change goes out with the cursor from before all of them: a viewer may be cut off between two.
         cursor = self._cursor()
         self._sight = news.sight
+        if news.lines or news.spans:
+            self._records.publish(recorded(news.lines, news.spans, cursor, news.missed))
         if not news.is_all:
             self._tell_refreshed(whole=True)
             return
@@ -711,8 +713,6 @@ class MissionTracker:
         known = [event for event in news.events if event.mission_id in news.missions]
         if known:
             self._changes.publish([Change(event, news.missions[event.mission_id], cursor) for event in known])
-        if news.lines or news.spans:
-            self._records.publish(recorded(news.lines, news.spans, cursor))
 
     def _tell_refreshed(self, *, whole: bool) -> None:
         def tell() -> None:

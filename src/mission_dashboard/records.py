@@ -119,18 +119,25 @@ class Recorded:
     lines: Sequence[LogLine]
     spans: Sequence[Span]
     cursor: str
+    missed: bool = False
+    """Whether there may be more, which was not read."""
 
 
-def recorded(lines: Iterable[LogLine], spans: Iterable[Span], cursor: str) -> list[Recorded]:
-    """Group what was committed by mission."""
+def recorded(
+    lines: Iterable[LogLine], spans: Iterable[Span], cursor: str, missed: Iterable[str] = ()
+) -> list[Recorded]:
+    """Group what was committed by mission; of the ``missed`` ones not all was read."""
     lines_of: dict[str, list[LogLine]] = {}
     spans_of: dict[str, list[Span]] = {}
     for line in lines:
         lines_of.setdefault(line.mission_id, []).append(line)
     for span in spans:
         spans_of.setdefault(span.mission_id, []).append(span)
-    missions = dict.fromkeys((*lines_of, *spans_of))
-    return [Recorded(mission, lines_of.get(mission, ()), spans_of.get(mission, ()), cursor) for mission in missions]
+    cut = frozenset(missed)
+    return [
+        Recorded(mission, lines_of.get(mission, ()), spans_of.get(mission, ()), cursor, mission in cut)
+        for mission in dict.fromkeys((*lines_of, *spans_of, *cut))
+    ]
 
 
 def parse_place(text: str | None, database: str) -> Place:

@@ -198,7 +198,8 @@ class PostgresStore:
                 lines = [line_of(row) for row in fetch(connection, self._sql["new_lines"], seen)]
                 spans = [span_of(row) for row in fetch(connection, self._sql["new_spans"], seen)]
         missions = {mission.id: mission for mission in map(mission_of, found)}
-        return News(sight, events, missions, lines, spans, len(events) < limit)
+        missed = watched if limit in (len(lines), len(spans)) else ()
+        return News(sight, events, missions, lines, spans, len(events) < limit, missed)
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
         moved: list[dict[str, Any]] = []
