@@ -91,8 +91,9 @@ class Viewer:
             self._client.emit("request_update", {"cursor": self._cursor})
 
     def _on_initial(self, said: dict[str, Any]) -> None:
-        self._take(said["missions"])
+        # The newest hundred would hide whatever the cursor does not bring.
         if self._cursor is None:
+            self._take(said["missions"])
             self._cursor = said["cursor"]
 
     def _on_missed(self, said: dict[str, Any]) -> None:

@@ -230,6 +230,7 @@ class PostgresStore:
                 connection = connect(self.dsn, "mission-dashboard writer", WRITER_OPTIONS)
                 try:
                     self._shard = fetch(connection, self._sql["claim_shard"])[0][0]
+                    fetch(connection, self._sql["skip_transactions"])
                     fetch(connection, self._prepare_write)
                 except BaseException:
                     connection.close()
