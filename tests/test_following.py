@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 
-from conftest import run_sql
+from conftest import FrozenClock, run_sql
 from mission_dashboard import mission_tracker, writer
-from mission_dashboard.control import DayBudget
+from mission_dashboard.clock import utc_now
+from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.errors import MissionDashboardError, StoreUnavailable
-from mission_dashboard.events import Change
+from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission, MissionStatus
 from mission_dashboard.postgres.store import POOL_SIZE, PostgresStore
@@ -226,6 +229,47 @@ def test_who_watches_is_told_where_others_wrote_more_lines_than_are_read_at_once
     assert not any(found.missed for found in heard)
     say(11)
     assert eventually(lambda: {found.mission_id for found in heard if found.missed} == {chatty.id, silent.id})
+
+
+def test_an_agent_that_reports_is_not_lost_though_the_clocks_of_two_processes_differ_by_two_minutes(
+    make_tracker: MakeTracker,
+) -> None:
+    clocks = FrozenClock(), FrozenClock()
+    clocks[1].advance(120)
+    rules = Rules(stall_after=timedelta(seconds=180), lost_after=timedelta(seconds=240))
+    slow, fast = (make_tracker(clock=clock, rules=rules) for clock in clocks)
+    assert acquainted(slow, fast)
+    mission = fast.create(title="Reports to both")
+    fast.start(mission.id)
+    for number in range(20):
+        for clock in clocks:
+            clock.advance(20)
+        (slow, fast)[number % 4 == 0].progress(mission.id, progress=number)
+        for tracker in (slow, fast):
+            tracker.look_after()
+    assert {event.type for event in slow.events(mission.id)} == {
+        EventType.CREATED,
+        EventType.STARTED,
+        EventType.PROGRESS,
+    }
+
+    for clock in clocks:
+        clock.advance(400)
+    assert eventually(lambda: slow.get(mission.id).status is MissionStatus.FAILED)
+
+
+def test_a_process_whose_clock_is_not_that_of_the_database_says_so_where_there_are_others(
+    make_tracker: MakeTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "the clock differs by" in record.getMessage()]
+
+    trackers = make_tracker(clock=lambda: utc_now() + timedelta(seconds=300)), make_tracker()
+    assert acquainted(*trackers)
+    assert eventually(said)
+    time.sleep(1.5)
+    (warning,) = said()
+    assert re.search(r"differs by \+(299|300) s", warning)
 
 
 class Viewer:

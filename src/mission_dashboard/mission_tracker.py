@@ -71,6 +71,8 @@ COUNT_ANEW_S = 0.25
 COUNT_ANEW_FACTOR = 10.0
 """How long to rest between two readings of the totals because of others' changes: in seconds, and in its own time."""
 COUNT_OTHERS_S = 1.0
+COMPARE_CLOCKS_S = 60.0
+CLOCKS_DIFFER = timedelta(seconds=2)
 CATCH_UP_MISSIONS = 2_000
 SNAPSHOT_MISSIONS = 100
 CONFLICT_TRIES = 5
@@ -125,6 +127,8 @@ class MissionTracker:
         self._batches = 0
         self._others = 0
         self._count_others_at = 0.0
+        self._compare_clocks_at = 0.0
+        self._clock_differs = False
         self._totals_are_behind = False
         self._count_anew_at = 0.0
         self._forgotten = 0
@@ -431,7 +435,7 @@ class MissionTracker:
         asked = mission.question
         if asked is not None and asked.id == question_id:
             if asked.is_open and is_expired(asked, self._clock()):
-                mission = self.execute(LookAfter(mission_id, self._heard_since())).mission
+                mission = self.execute(LookAfter(mission_id, self._heard_since(mission))).mission
                 asked = mission.question or asked
             return asked
         self._require_up()
@@ -741,8 +745,27 @@ class MissionTracker:
         if others != self._others:
             logger.info("%d other server processes write to this database", others)
             self._others = others
+            # What one heard that is gone now, perhaps by another clock, is counted from here on.
+            self._listen_from_now()
         if others:
             self._store.listen(self._on_hint)
+            if time.monotonic() >= self._compare_clocks_at:
+                self._compare_clocks()
+
+    def _compare_clocks(self) -> None:
+        """Say so where our clock is not the database's: others judge the same missions by theirs."""
+        self._compare_clocks_at = time.monotonic() + COMPARE_CLOCKS_S
+        asked_at = self._clock()
+        there = self._store.retention().server_now
+        differs = not asked_at - CLOCKS_DIFFER <= there <= self._clock() + CLOCKS_DIFFER
+        if differs and not self._clock_differs:
+            by_s = (asked_at - there).total_seconds()
+            logger.warning(
+                "the clock differs by %+.0f s from the database's: other server processes judge silence, time budgets "
+                "and questions by other clocks. Let all machines take their time from NTP",
+                by_s,
+            )
+        self._clock_differs = differs
 
     def _on_hint(self, said: str) -> None:
         if not said:
@@ -760,14 +783,16 @@ class MissionTracker:
         alive = self._store.alive(ALIVE_LIMIT + 1)
         finished = self._store.finished(FINISHED_LIMIT)
         self._day_budgets = self._store.day_budgets()
-        # Nobody was there to hear signs of life until now.
-        self._listening_since = self._clock()
-        self._listening_from = time.monotonic()
+        self._listen_from_now()  # nobody was there to hear signs of life until now
         with self._memory:
             self._totals = totals
             self._totals_are_behind = False
             self._forgotten = totals.last_removal
             self._cache.replace_all(alive[:ALIVE_LIMIT], finished, complete=len(alive) <= ALIVE_LIMIT)
+
+    def _listen_from_now(self) -> None:
+        self._listening_since = self._clock()
+        self._listening_from = time.monotonic()
 
     def _cursor(self) -> str:
         """Return the cursor of what has been told: what others wrote after it may not have been read yet."""
@@ -810,12 +835,14 @@ class MissionTracker:
         for mission in self._store.overdue(self._clock(), self._rules):
             self._hear_of_life(mission)
             try:
-                self.execute(LookAfter(mission.id, self._heard_since()))
+                self.execute(LookAfter(mission.id, self._heard_since(mission)))
             except MissionNotFound:
                 continue  # deleted by hand since
 
-    def _heard_since(self) -> datetime:
-        """Since when signs of life were heard, by a clock that was not set meanwhile."""
+    def _heard_since(self, mission: Mission) -> datetime:
+        """Since when signs of life of a mission were heard, by a clock that was not set meanwhile."""
+        if self._others and _is_later(mission.heartbeat_at, now := self._clock()):
+            return now  # another process heard it, whose clock is ahead: it is for that one to miss the next
         jump = JUMPS.last
         return jump.at if jump is not None and jump.noticed > self._listening_from else self._listening_since
 
