@@ -275,7 +275,8 @@ LIMIT 1;
 -- as far as they were not on disk yet, and viewers have cursors beyond them.
 DO $$
 BEGIN
-    FOR step IN 1..1000 LOOP
+    -- A standby gives none out.
+    FOR step IN 1..CASE WHEN pg_is_in_recovery() THEN 0 ELSE 1000 END LOOP
         PERFORM set_config('synchronous_commit', 'off', true), pg_current_xact_id();
         COMMIT;
     END LOOP;
