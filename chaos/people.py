@@ -288,8 +288,9 @@ class Viewer:
             client.emit("request_update", {"cursor": self._cursor})
 
     def _on_initial(self, said: dict[str, Any]) -> None:
-        self._take(said["missions"])
+        # Later on, the newest hundred would hide whatever the cursor does not bring.
         if self._cursor is None:
+            self._take(said["missions"])
             self._cursor = said["cursor"]
             self._is_behind = False
 

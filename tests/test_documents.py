@@ -154,3 +154,29 @@ def test_the_client_needs_httpx_and_nothing_of_the_server(path: Path) -> None:
     ours = {name for name in known if name.split(".")[0] == "mission_dashboard"}
     assert {name.split(".")[0] for name in known - ours} <= {*HTTPX, *sys.stdlib_module_names}
     assert {name for name in ours if not name.startswith("mission_dashboard.client")} <= {"mission_dashboard.errors"}
+
+
+def test_what_the_document_on_scaling_says_of_larger_sizes_follows_from_what_it_measured() -> None:
+    text = (ROOT / "docs" / "scaling.md").read_text()
+
+    def figures(pattern: str) -> list[float]:
+        found = re.search(pattern, text)
+        assert found, pattern
+        return [float(figure.replace(",", "")) for figure in found.groups()]
+
+    def row(name: str, unit: str) -> float:
+        (figure,) = figures(rf"\| {name} \|(?: [\d.,]+[^|]*\|){{2}} ([\d.,]+) {unit}")  # that of 100x
+        return figure
+
+    own, foreign = figures(r"([\d.]+) ms of processor for a report of its own, ([\d.]+) ms for one of another")
+    told = figures(r"2: ([\d,]+)    4: ([\d,]+)    8: ([\d,]+)    never over ([\d,]+)")
+    for processes, said in zip((2, 4, 8, 10**9), told, strict=True):
+        assert 800 / (own / processes + foreign * (1 - 1 / processes)) == pytest.approx(said, rel=0.02)
+
+    change_bytes, mission_kb, reports = figures(r"(\d+) bytes for each change.*, ([\d.]+) kB.*\((\d+) reports each")
+    a_day = row("reports/s, on average", "") * 86_400
+    assert a_day / 1e6 == pytest.approx(row("changes a day", "million"), rel=0.02)
+    assert a_day * 30 * change_bytes / 1e12 == pytest.approx(row("changes kept", "TB"), rel=0.06)
+    assert a_day / reports * 90 * mission_kb / 1e9 == pytest.approx(row("missions kept", "TB"), rel=0.06)
+    (searched,) = figures(r"Searches over (\d+) million missions")
+    assert a_day / reports * 90 / 1e6 == pytest.approx(searched, rel=0.02)

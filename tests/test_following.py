@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 
-from conftest import run_sql
+from conftest import FrozenClock, run_sql
 from mission_dashboard import mission_tracker, writer
+from mission_dashboard.clock import utc_now
+from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.errors import MissionDashboardError, StoreUnavailable
-from mission_dashboard.events import Change
+from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission, MissionStatus
 from mission_dashboard.postgres.store import POOL_SIZE, PostgresStore
 from mission_dashboard.recording import AddLines
-from mission_dashboard.records import LogsSaid
+from mission_dashboard.records import LogsSaid, Recorded
 
 MakeTracker = Callable[..., MissionTracker]
 NEVER_S = 3600.0
+SHARDS_HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1297700932"
 
 
 class Listener:
@@ -148,6 +153,29 @@ def test_a_write_that_commits_long_after_it_was_given_up_is_told(make_tracker: M
     assert (tracker.metrics().running_missions, tracker.metrics().total_tokens) == (0, 5)
 
 
+def test_the_last_word_of_a_process_whose_shard_is_claimed_by_one_that_starts_is_told(
+    make_tracker: MakeTracker, dsn: str
+) -> None:
+    one = make_tracker()
+    mission = one.create(title="Changes hands")
+
+    class Late(PostgresStore):
+        def day_budgets(self) -> list[DayBudget]:
+            if one.is_up and one.get(mission.id).status is MissionStatus.PENDING:
+                one.start(mission.id)
+                one.close()
+                assert eventually(lambda: run_sql(dsn, SHARDS_HELD) == [(0,)])
+            return super().day_budgets()
+
+    other = MissionTracker(Late(dsn))
+    heard = Listener(other)
+    with other:
+        other.open()
+        assert eventually(lambda: heard.heard() == [(mission.id, 2)])
+        assert eventually(lambda: other.metrics().running_missions == 1)
+        assert other.get(mission.id).status is MissionStatus.RUNNING
+
+
 def test_more_news_than_can_be_told_one_by_one_is_a_new_picture(
     make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +208,68 @@ def test_log_lines_of_a_watched_mission_come_from_other_processes_once(make_trac
     assert eventually(lambda: len(heard) >= 20)
     time.sleep(0.5)
     assert sorted(heard) == sorted(f"line {number}" for number in range(20))
+
+
+def test_who_watches_is_told_where_others_wrote_more_lines_than_are_read_at_once(
+    make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mission_tracker, "FOLLOW_EVENTS", 10)
+    one, other = make_tracker(), make_tracker()
+    chatty, silent = one.create(title="Talks"), one.create(title="Says little")
+    other.watch_records(lambda: [chatty.id, silent.id])
+    heard: list[Recorded] = []
+    other.subscribe_records(heard.extend)
+
+    def say(count: int) -> None:
+        lines = [{"message": f"line {number}"} for number in range(count)]
+        one.execute(AddLines(chatty.id, LogsSaid.model_validate({"lines": lines})))
+
+    say(9)
+    assert eventually(lambda: sum(len(found.lines) for found in heard) == 9)
+    assert not any(found.missed for found in heard)
+    say(11)
+    assert eventually(lambda: {found.mission_id for found in heard if found.missed} == {chatty.id, silent.id})
+
+
+def test_an_agent_that_reports_is_not_lost_though_the_clocks_of_two_processes_differ_by_two_minutes(
+    make_tracker: MakeTracker,
+) -> None:
+    clocks = FrozenClock(), FrozenClock()
+    clocks[1].advance(120)
+    rules = Rules(stall_after=timedelta(seconds=180), lost_after=timedelta(seconds=240))
+    slow, fast = (make_tracker(clock=clock, rules=rules) for clock in clocks)
+    assert acquainted(slow, fast)
+    mission = fast.create(title="Reports to both")
+    fast.start(mission.id)
+    for number in range(20):
+        for clock in clocks:
+            clock.advance(20)
+        (slow, fast)[number % 4 == 0].progress(mission.id, progress=number)
+        for tracker in (slow, fast):
+            tracker.look_after()
+    assert {event.type for event in slow.events(mission.id)} == {
+        EventType.CREATED,
+        EventType.STARTED,
+        EventType.PROGRESS,
+    }
+
+    for clock in clocks:
+        clock.advance(400)
+    assert eventually(lambda: slow.get(mission.id).status is MissionStatus.FAILED)
+
+
+def test_a_process_whose_clock_is_not_that_of_the_database_says_so_where_there_are_others(
+    make_tracker: MakeTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "the clock differs by" in record.getMessage()]
+
+    trackers = make_tracker(clock=lambda: utc_now() + timedelta(seconds=300)), make_tracker()
+    assert acquainted(*trackers)
+    assert eventually(said)
+    time.sleep(1.5)
+    (warning,) = said()
+    assert re.search(r"differs by \+(299|300) s", warning)
 
 
 class Viewer:

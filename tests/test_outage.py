@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from chaos.places import Database, folder
 from conftest import dsn_for, run_sql
 from dashboards import Dashboard
 from mission_dashboard.commands import Advance
@@ -308,3 +309,25 @@ def _eventually(condition: Any, timeout_s: float = 10.0) -> bool:
             return True
         time.sleep(0.02)
     return bool(condition())
+
+
+def test_a_viewer_misses_nothing_though_a_crashed_database_gives_transaction_ids_out_again() -> None:
+    with folder() as path, Database(path / "postgres").kept() as database:
+        run_sql(database.dsn, "ALTER SYSTEM SET wal_writer_delay = '10s'")
+        run_sql(database.dsn, "SELECT pg_reload_conf()")
+        with MissionTracker.connect(database.dsn) as tracker:
+            beginning = tracker.snapshot().cursor
+            tracker.create(title="On disk")
+            loser = psycopg2.connect(database.dsn)
+            for _ in range(20):
+                loser.cursor().execute("SELECT pg_current_xact_id()")
+                loser.rollback()
+            cursor = tracker.changes_since(beginning).cursor
+            database.kill()
+        database.await_back()
+
+        with MissionTracker.connect(database.dsn) as tracker:
+            written = [tracker.create(title=f"After the crash {number}").id for number in range(5)]
+            for number in range(25):
+                tracker.create(title=f"Later {number}")
+            assert {mission.id for mission in tracker.changes_since(cursor).missions} >= set(written)

@@ -20,12 +20,13 @@ from mission_dashboard.control import Rules
 from mission_dashboard.mission_dashboard import create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.recording import AddLines
-from mission_dashboard.records import LogLine, LogsSaid, Recorded
+from mission_dashboard.records import MAX_OPEN, LogLine, LogsSaid, Recorded
 from mission_dashboard.reports import understand
 from mission_dashboard.web.rooms import MAX_WAITING, MAX_WAITING_BYTES, Waiting
 from test_viewers import Viewer
 
 MakeTracker = Callable[..., MissionTracker]
+LINE = "INSERT INTO mission_logs (mission_id, id, at, level, message) VALUES (%s, %s, now(), 'info', %s)"
 
 
 @pytest.fixture
@@ -46,6 +47,17 @@ def get(client: FlaskClient, path: str) -> dict[str, Any]:
 
 def log(tracker: MissionTracker, mission_id: str, *messages: str) -> None:
     tracker.execute(AddLines(mission_id, understand(LogsSaid, {"lines": [{"message": text} for text in messages]})))
+
+
+def read_on(client: FlaskClient, mission_id: str, cursor: str) -> tuple[list[str], str]:
+    """Return the lines after a cursor, page by page, and where they end."""
+    seen: list[str] = []
+    while True:
+        page = get(client, f"{mission_id}/logs?limit=3" + (f"&after={cursor}" if cursor else ""))
+        seen += [line["message"] for line in page["lines"]]
+        cursor = page["cursor"]
+        if not page["more"]:
+            return seen, cursor
 
 
 def span(**said: Any) -> dict[str, Any]:
@@ -117,10 +129,7 @@ class TestLogs:
         mission = tracker.create(title="x")
         other = psycopg2.connect(dsn)
         with other.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO mission_logs (mission_id, id, at, level, message) VALUES (%s, %s, now(), 'info', 'late')",
-                (mission.id, str(uuid4())),
-            )
+            cursor.execute(LINE, (mission.id, str(uuid4()), "late"))
         log(tracker, mission.id, "early")
         first = get(client, f"{mission.id}/logs")
         other.commit()
@@ -129,9 +138,36 @@ class TestLogs:
         second = get(client, f"{mission.id}/logs?after={first['cursor']}")
 
         assert [line["message"] for line in first["lines"]] == ["early"]
-        assert [line["message"] for line in second["lines"]] == ["late", "early"]
-        assert first["lines"][0]["id"] == second["lines"][1]["id"]
+        assert [line["message"] for line in second["lines"]] == ["late"]
         assert get(client, f"{mission.id}/logs?after={second['cursor']}")["lines"] == []
+
+    @pytest.mark.parametrize("count", [1, 12])
+    def test_what_somebody_leaves_open_on_the_same_server_keeps_nobody_from_reading_on(
+        self, client: FlaskClient, tracker: MissionTracker, dsn: str, count: int
+    ) -> None:
+        mission = tracker.create(title="x")
+        left_open = [psycopg2.connect(dsn) for _ in range(count)]
+        for number, connection in enumerate(left_open):
+            log(tracker, mission.id, f"{number}a", f"{number}b", f"{number}c")
+            connection.cursor().execute(LINE, (mission.id, str(uuid4()), f"late {number}"))
+        log(tracker, mission.id, *(f"then {number}" for number in range(7)))
+        last = get(client, f"{mission.id}/logs?last=2")
+        assert [line["message"] for line in last["lines"]] == ["then 5", "then 6"]
+
+        early, cursor = read_on(client, mission.id, "")
+        assert set(early) >= {f"{number}{letter}" for number in range(min(count, MAX_OPEN)) for letter in "abc"}
+        assert count > MAX_OPEN or early[-7:] == [f"then {number}" for number in range(7)]
+        for connection in left_open:
+            connection.commit()
+            connection.close()
+        log(tracker, mission.id, "new")
+
+        late = {f"late {number}" for number in range(count)}
+        for place in (cursor, last["cursor"]):
+            found, end = read_on(client, mission.id, place)
+            assert set(found) >= late | {"new"}
+            assert read_on(client, mission.id, end)[0] == []
+        assert set(early) | set(read_on(client, mission.id, cursor)[0]) == set(read_on(client, mission.id, "")[0])
 
     def test_the_same_line_sent_again_is_there_once(self, client: FlaskClient, tracker: MissionTracker) -> None:
         mission = tracker.create(title="x")
@@ -426,3 +462,11 @@ class TestBacklog:
         ((event, message),) = waiting.messages("m")
         assert (event, message["missed"]) == ("mission_logs", True)
         assert message["lines"][-1]["id"] == "9999"
+
+    def test_viewers_are_told_to_read_on_where_nothing_but_that_is_known(self) -> None:
+        waiting = Waiting()
+
+        waiting.add(Recorded("m", (), (), "cursor", missed=True))
+
+        told = {event: (message["missed"], message["cursor"]) for event, message in waiting.messages("m")}
+        assert told == {"mission_logs": (True, "cursor"), "mission_spans": (True, "cursor")}

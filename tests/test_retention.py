@@ -16,11 +16,13 @@ from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
 from mission_dashboard.errors import MissionNotFound
 from mission_dashboard.keep import Keep
+from mission_dashboard.metrics import Totals
 from mission_dashboard.mission_dashboard import Application, _retention, create_app
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
 from mission_dashboard.postgres.retention import PostgresRemover, count_due
+from mission_dashboard.postgres.store import PostgresStore
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.recording import AddLines, PutSpans
 from mission_dashboard.records import LogsSaid, SpansSaid
@@ -745,3 +747,31 @@ def test_the_sizes_of_all_tables_are_shown(kept: MissionTracker, settings: Setti
     assert said["database_bytes"] > sum(sizes)
     assert said["retention"]["days"]["missions"] == {"completed": 90, "failed": 180, "cancelled": 90}
     assert said["retention"]["removed"] == {"missions": 0, "events": 0, "logs": 0, "spans": 0}
+
+
+def test_totals_that_were_being_read_while_retention_removed_something_are_right_all_the_same(
+    make_tracker: MakeTracker, retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    removed_meanwhile: list[Removed] = []
+
+    class Watched(PostgresStore):
+        def totals(self) -> Totals:
+            totals = super().totals()
+            if is_due and not removed_meanwhile:
+                removed_meanwhile.append(retain(tracker=tracker))
+            return totals
+
+    is_due: list[bool] = []
+    tracker = MissionTracker(Watched(dsn), clock=clock, keep=KEEP)
+    with tracker:
+        tracker.open()
+        finish(tracker)
+        clock.advance(11 * DAY)
+        other = make_tracker(clock=clock)
+        is_due.append(True)
+        other.create(title="Has the totals read anew")
+
+        wait_for(lambda: removed_meanwhile)
+        assert removed_meanwhile[0].missions == 1
+        wait_for(lambda: tracker.list(Query()).total == 1)
+        assert tracker.metrics().removed_missions["completed"] == 1

@@ -60,21 +60,23 @@ def proxy(pair: list[Dashboard], tmp_path: Path) -> Iterator[str]:
 class Viewer:
     """Keeps a picture as the page does; where its connection breaks it comes again and catches up by its cursor."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, transport: str = "websocket") -> None:
         self.picture: dict[str, dict[str, Any]] = {}
         self.events: list[str] = []
         self.breaks = 0
         self.notices: list[Any] = []
         self._cursor: str | None = None
         self._is_behind = False
-        self._client = socketio.Client(reconnection=True, reconnection_delay=0.05, reconnection_delay_max=0.2)
+        session = requests.Session()
+        session.headers.update(HEADERS)  # sent with each poll, not with the first request only
+        self._client = socketio.Client(reconnection_delay=0.05, reconnection_delay_max=0.2, http_session=session)
         self._client.on("connect", self._on_connect)
         self._client.on("initial_data", self._on_initial)
         self._client.on("data_update", self._on_missed)
         self._client.on("mission_update", self._on_update)
         self._client.on("alert", self.notices.append)
         self._client.on("disconnect", self._on_disconnect)
-        self._client.connect(url, headers=HEADERS, transports=["websocket"])
+        self._client.connect(url, headers=HEADERS, transports=[transport])
 
     def versions(self) -> dict[str, int]:
         return {mission_id: mission["version"] for mission_id, mission in list(self.picture.items())}
@@ -91,8 +93,9 @@ class Viewer:
             self._client.emit("request_update", {"cursor": self._cursor})
 
     def _on_initial(self, said: dict[str, Any]) -> None:
-        self._take(said["missions"])
+        # The newest hundred would hide whatever the cursor does not bring.
         if self._cursor is None:
+            self._take(said["missions"])
             self._cursor = said["cursor"]
 
     def _on_missed(self, said: dict[str, Any]) -> None:
@@ -234,6 +237,16 @@ def test_each_request_of_one_agent_may_take_another_process(pair: list[Dashboard
             assert answer.status_code == 200, answer.text
         session.close()
         assert session.get(f"{proxy}/api/missions/{its_id}", timeout=10).json()["mission"]["status"] == "failed"
+
+
+def test_a_viewer_that_cannot_use_websockets_stays_with_one_process(pair: list[Dashboard], proxy: str) -> None:
+    viewer = Viewer(proxy, "polling")
+    for number in range(5):
+        mission_id = pair[number % 2].create(f"Number {number}")
+        requests.get(f"{proxy}/api/missions", headers=HEADERS, timeout=10)
+        wait_for(lambda its=mission_id: viewer.versions().get(its) == 1)
+    assert not viewer.breaks
+    viewer.leave()
 
 
 def test_an_agent_at_one_process_hears_of_a_cancel_through_the_other(pair: list[Dashboard]) -> None:

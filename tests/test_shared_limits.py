@@ -184,6 +184,29 @@ def test_a_flood_of_reports_asks_the_storage_seldom_until_the_limit_is_near_and_
     assert tally.hit(item, "another key")[0]
 
 
+class SlowStorage(CountingStorage):
+    """Takes as long to count as Redis on a busy network."""
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        time.sleep(0.005)
+        return super().incr(key, expiry, amount)
+
+
+def test_a_report_that_comes_while_the_storage_is_asked_is_counted_once() -> None:
+    tally = Tally(FixedWindowRateLimiter(SlowStorage()), "report", rest_s=0.01)
+    item = parse("100000 per hour")
+
+    def report(_: int) -> bool:
+        time.sleep(0.001)
+        return tally.hit(item, "key")[0]
+
+    with ThreadPoolExecutor(16) as agents:
+        assert all(agents.map(report, range(3000)))
+    time.sleep(0.02)
+    _, _, left = tally.hit(item, "key")
+    assert 2900 < item.amount - left <= 3001
+
+
 @pytest.mark.parametrize(("url", "is_loaded"), [("", False), ("redis://127.0.0.1:1/0", True)])
 def test_redis_takes_memory_only_where_it_is_used(url: str, is_loaded: bool) -> None:
     code = "import sys; from mission_dashboard.web import counters; counters.spare_redis(sys.argv[1]); import socketio"

@@ -643,3 +643,28 @@ class TestBatch:
             made = list(pool.map(create, [tracker, other] * 4))
 
         assert len({mission.created_at for mission in made}) == 1
+
+
+def test_after_the_clock_was_set_back_an_agent_that_reports_is_not_silent_and_no_time_runs_backwards(
+    make_tracker: MakeTracker, clock: FrozenClock
+) -> None:
+    tracker = make_tracker(clock=clock, rules=Rules())
+    mission = tracker.create(title="x")
+    tracker.start(mission.id)
+    clock.advance(3600)
+    before = tracker.progress(mission.id, progress=1)
+    clock.advance(-3000)
+    for progress in (2, 3):
+        moved = tracker.progress(mission.id, progress=progress)
+        clock.advance(60)
+        tracker.look_after()
+        assert tracker.get(mission.id).stalled_reason is None
+        assert moved.updated_at >= before.updated_at
+
+    clock.advance(181)
+    tracker.look_after()
+    stalled = tracker.get(mission.id)
+    assert stalled.stalled_reason is not None
+    recovered = tracker.execute(Heartbeat(mission.id, HeartbeatReport())).mission
+    assert (recovered.stalled_reason, recovered.version) == (None, stalled.version + 1)
+    assert recovered.updated_at >= stalled.updated_at

@@ -71,6 +71,8 @@ COUNT_ANEW_S = 0.25
 COUNT_ANEW_FACTOR = 10.0
 """How long to rest between two readings of the totals because of others' changes: in seconds, and in its own time."""
 COUNT_OTHERS_S = 1.0
+COMPARE_CLOCKS_S = 60.0
+CLOCKS_DIFFER = timedelta(seconds=2)
 CATCH_UP_MISSIONS = 2_000
 SNAPSHOT_MISSIONS = 100
 CONFLICT_TRIES = 5
@@ -134,9 +136,12 @@ class MissionTracker:
         self._cache = MissionCache()
         self._totals = Totals()
         self._sight = Sight("1:1:", 0)
+        self._has_looked = False
         self._batches = 0
         self._others = 0
         self._count_others_at = 0.0
+        self._compare_clocks_at = 0.0
+        self._clock_differs = False
         self._totals_are_behind = False
         self._count_anew_at = 0.0
         self._forgotten = 0
@@ -455,7 +460,7 @@ class MissionTracker:
         asked = mission.question
         if asked is not None and asked.id == question_id:
             if asked.is_open and is_expired(asked, self._clock()):
-                mission = self.execute(LookAfter(mission_id, self._heard_since())).mission
+                mission = self.execute(LookAfter(mission_id, self._heard_since(mission))).mission
                 asked = mission.question or asked
             return asked
         self._require_up()
@@ -738,18 +743,20 @@ class MissionTracker:
         """
         self._sight = self._sight.before(CRASH_MARGIN)
         news = self._store.news(self._sight, CATCH_UP_EVENTS, self._watched(), own=True)
-        with self._memory:
-            unknown = [event for event in news.events if event.version > self._known_version(event.mission_id)]
+        unknown = self._unknown(news)
         self._load_memory()
-        self._tell_news(replace(news, events=unknown))
+        self._tell_news(unknown)
 
     def _follow(self) -> None:
         """Take over what other processes wrote. Between two batches: memory holds all that this process committed."""
-        news = self._store.news(self._sight, FOLLOW_EVENTS, self._watched())
+        # A process that ended while this one started may have written under the shard that this one then claimed.
+        is_first, self._has_looked = not self._has_looked, True
+        news = self._store.news(self._sight, FOLLOW_EVENTS, self._watched(), own=is_first)
         if not news.is_all:
             self._load_memory()
         elif news.events:
             self._totals_are_behind = True
+            news = self._unknown(news) if is_first else news
             with self._memory:
                 for mission in news.missions.values():
                     self._cache.put(mission)
@@ -758,10 +765,18 @@ class MissionTracker:
             self._count_anew()
         self._look_for_others()
 
+    def _unknown(self, news: News) -> News:
+        """Return the news without the changes that memory contains."""
+        with self._memory:
+            unknown = [event for event in news.events if event.version > self._known_version(event.mission_id)]
+        return replace(news, events=unknown)
+
     def _tell_news(self, news: News) -> None:
         # Each change goes out with the cursor from before all of them: a viewer may be cut off between two.
         cursor = self._cursor()
         self._sight = news.sight
+        if news.lines or news.spans:
+            self._records.publish(recorded(news.lines, news.spans, cursor, news.missed))
         if not news.is_all:
             self._tell_refreshed(whole=True)
             return
@@ -769,8 +784,6 @@ class MissionTracker:
         known = [event for event in news.events if event.mission_id in news.missions]
         if known:
             self._changes.publish([Change(event, news.missions[event.mission_id], cursor) for event in known])
-        if news.lines or news.spans:
-            self._records.publish(recorded(news.lines, news.spans, cursor))
 
     def _tell_refreshed(self, *, whole: bool) -> None:
         def tell() -> None:
@@ -784,6 +797,8 @@ class MissionTracker:
         totals = self._store.totals()
         with self._memory:
             self._totals = totals
+            # What was removed while they were read may be taken out of the old ones only.
+            self._forgotten = totals.last_removal
         self._totals_are_behind = False
         ended = time.monotonic()
         self._count_anew_at = ended + max(COUNT_ANEW_S, COUNT_ANEW_FACTOR * (ended - began))
@@ -797,8 +812,27 @@ class MissionTracker:
         if others != self._others:
             logger.info("%d other server processes write to this database", others)
             self._others = others
+            # What one heard that is gone now, perhaps by another clock, is counted from here on.
+            self._listen_from_now()
         if others:
             self._store.listen(self._on_hint)
+            if time.monotonic() >= self._compare_clocks_at:
+                self._compare_clocks()
+
+    def _compare_clocks(self) -> None:
+        """Say so where our clock is not the database's: others judge the same missions by theirs."""
+        self._compare_clocks_at = time.monotonic() + COMPARE_CLOCKS_S
+        asked_at = self._clock()
+        there = self._store.retention().server_now
+        differs = not asked_at - CLOCKS_DIFFER <= there <= self._clock() + CLOCKS_DIFFER
+        if differs and not self._clock_differs:
+            by_s = (asked_at - there).total_seconds()
+            logger.warning(
+                "the clock differs by %+.0f s from the database's: other server processes judge silence, time budgets "
+                "and questions by other clocks. Let all machines take their time from NTP",
+                by_s,
+            )
+        self._clock_differs = differs
 
     def _on_hint(self, said: str) -> None:
         if not said:
@@ -816,14 +850,16 @@ class MissionTracker:
         alive = self._store.alive(ALIVE_LIMIT + 1)
         finished = self._store.finished(FINISHED_LIMIT)
         self._day_budgets = self._store.day_budgets()
-        # Nobody was there to hear signs of life until now.
-        self._listening_since = self._clock()
-        self._listening_from = time.monotonic()
+        self._listen_from_now()  # nobody was there to hear signs of life until now
         with self._memory:
             self._totals = totals
             self._totals_are_behind = False
             self._forgotten = totals.last_removal
             self._cache.replace_all(alive[:ALIVE_LIMIT], finished, complete=len(alive) <= ALIVE_LIMIT)
+
+    def _listen_from_now(self) -> None:
+        self._listening_since = self._clock()
+        self._listening_from = time.monotonic()
 
     def _cursor(self) -> str:
         """Return the cursor of what has been told: what others wrote after it may not have been read yet."""
@@ -866,12 +902,14 @@ class MissionTracker:
         for mission in self._store.overdue(self._clock(), self._rules):
             self._hear_of_life(mission)
             try:
-                self.execute(LookAfter(mission.id, self._heard_since()))
+                self.execute(LookAfter(mission.id, self._heard_since(mission)))
             except MissionNotFound:
                 continue  # deleted by hand since
 
-    def _heard_since(self) -> datetime:
-        """Since when signs of life were heard, by a clock that was not set meanwhile."""
+    def _heard_since(self, mission: Mission) -> datetime:
+        """Since when signs of life of a mission were heard, by a clock that was not set meanwhile."""
+        if self._others and _is_later(mission.heartbeat_at, now := self._clock()):
+            return now  # another process heard it, whose clock is ahead: it is for that one to miss the next
         jump = JUMPS.last
         return jump.at if jump is not None and jump.noticed > self._listening_from else self._listening_since
 

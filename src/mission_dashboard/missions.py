@@ -282,11 +282,12 @@ def apply_move(
     if mission.status not in rule.allowed_from:
         raise IllegalMove(mission.id, mission.status.value, move.value, _hint(mission.status, move))
     # An agent's clock is not asked, but ours may step back: a mission never moves before it was created.
-    at = max(at, mission.updated_at)
+    heard_at, at = at, max(at, mission.updated_at)
     changes: dict[str, Any] = said_values(mission, report)
     changes.update(status=rule.leads_to, version=mission.version + 1, updated_at=at, stalled_reason=None)
     if move is not Move.CANCEL:
-        changes["heartbeat_at"] = at
+        # By the clock as it is: one that was set back must not find this sign of life in the future.
+        changes["heartbeat_at"] = heard_at
     if move is Move.START or move is Move.PROGRESS:
         changes["moved_at"] = at
     if move is Move.START:

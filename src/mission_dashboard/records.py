@@ -41,7 +41,9 @@ WEIGHS_AS_ONE = 10
 BYTES_THAT_WEIGH = 20_000
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
-_PLACE = re.compile(r"([0-9a-f]{8}\.[0-9]{1,19})(?:\.([0-9]{1,18}))?", re.ASCII)
+MAX_OPEN = 7
+"""How many transactions that have not ended a place names at most."""
+_PLACE = re.compile(r"([0-9a-f]{8}\.[0-9]{1,19})(?:\.([0-9]{1,18}))?((?:~[0-9]{1,19}){0,7})", re.ASCII)
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LEVEL_NAMES = {"warn": "warning", "fatal": "critical", "trace": "debug", "notset": "debug", "success": "info"}
 
@@ -87,23 +89,28 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reader stands among the records of a mission: all before it has been read."""
+    """Where a reader stands among the records of a mission: all before it has been read, save those of ``open``.
+
+    These are the earlier transactions that had not ended then.
+    """
 
     database: str
     transaction: int
     number: int = -1
+    open: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         cursor = str(Cursor(self.database, self.transaction))
-        return cursor if self.number < 0 else f"{cursor}.{self.number}"
+        number = "" if self.number < 0 else f".{self.number}"
+        return f"{cursor}{number}{''.join(f'~{transaction}' for transaction in self.open)}"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
     """Some records in the order in which they were committed, and where to read on.
 
-    Records of transactions that may still be joined by others come again with the next page: the cursor goes no
-    further than what nothing can be added before. ``more`` tells whether the next page has anything new already.
+    Records of a transaction that ends late come with a later page; then some may come again. ``more`` tells whether the
+    next page has anything new already.
     """
 
     records: Sequence[Any]
@@ -119,18 +126,25 @@ class Recorded:
     lines: Sequence[LogLine]
     spans: Sequence[Span]
     cursor: str
+    missed: bool = False
+    """Whether there may be more, which was not read."""
 
 
-def recorded(lines: Iterable[LogLine], spans: Iterable[Span], cursor: str) -> list[Recorded]:
-    """Group what was committed by mission."""
+def recorded(
+    lines: Iterable[LogLine], spans: Iterable[Span], cursor: str, missed: Iterable[str] = ()
+) -> list[Recorded]:
+    """Group what was committed by mission; of the ``missed`` ones not all was read."""
     lines_of: dict[str, list[LogLine]] = {}
     spans_of: dict[str, list[Span]] = {}
     for line in lines:
         lines_of.setdefault(line.mission_id, []).append(line)
     for span in spans:
         spans_of.setdefault(span.mission_id, []).append(span)
-    missions = dict.fromkeys((*lines_of, *spans_of))
-    return [Recorded(mission, lines_of.get(mission, ()), spans_of.get(mission, ()), cursor) for mission in missions]
+    cut = frozenset(missed)
+    return [
+        Recorded(mission, lines_of.get(mission, ()), spans_of.get(mission, ()), cursor, mission in cut)
+        for mission in dict.fromkeys((*lines_of, *spans_of, *cut))
+    ]
 
 
 def parse_place(text: str | None, database: str) -> Place:
@@ -143,7 +157,8 @@ def parse_place(text: str | None, database: str) -> Place:
         raise InvalidValue.of("after", "should be a cursor as an earlier answer had it.")
     if cursor.database != database:
         return Place(database, 0)
-    return Place(database, cursor.transaction, int(match[2]) if match[2] else -1)
+    still_open = tuple(map(int, match[3].split("~")[1:]))
+    return Place(database, cursor.transaction, int(match[2]) if match[2] else -1, still_open)
 
 
 def _moment(value: Any) -> datetime:

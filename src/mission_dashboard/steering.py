@@ -97,7 +97,8 @@ class Heartbeat(_OnMission[HeartbeatReport]):
             return Outcome(note_delivery(stage, mission) if is_stopped else mission, replayed=True)
         alive = stage.touch(mission)
         if mission.stalled_reason is not None:
-            recovered = replace(alive, stalled_reason=None, version=alive.version + 1, updated_at=stage.now)
+            at = max(stage.now, alive.updated_at)
+            recovered = replace(alive, stalled_reason=None, version=alive.version + 1, updated_at=at)
             alive = stage.put(mission, recovered, EventType.RECOVERED)
         return Outcome(enforce_budgets(stage, alive))
 

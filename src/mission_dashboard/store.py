@@ -107,8 +107,8 @@ class Sight:
 class News:
     """What others committed since a sight, and the sight that it ends with.
 
-    ``missions`` are those of the events, as they are by now; ``is_all`` is false where there was more than asked for,
-    and then it is only a part.
+    ``missions`` are those of the events, as they are by now; ``is_all`` is false where there were more events than
+    asked for, and then they are only a part. Of the missions in ``missed`` there may be more lines and spans.
     """
 
     sight: Sight
@@ -117,6 +117,7 @@ class News:
     lines: Sequence[LogLine] = ()
     spans: Sequence[Span] = ()
     is_all: bool = True
+    missed: Collection[str] = ()
 
 
 class Store(Protocol):

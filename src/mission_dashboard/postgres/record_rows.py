@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from mission_dashboard.otlp.known import Kept, Key
 from mission_dashboard.postgres.rows import Row, as_json
-from mission_dashboard.records import LogLine, Place, RecordPage, Span, SpanUsage
+from mission_dashboard.records import MAX_OPEN, LogLine, Place, RecordPage, Span, SpanUsage
 from mission_dashboard.tree import Node, Use
 
 
@@ -25,18 +25,21 @@ def span_of(row: Row) -> Span:
 
 
 def record_page(rows: Sequence[Row], build: Callable[[Row], Any], start: Place, limit: int) -> RecordPage:
-    """Build a page of rows that end with committed_in, number and horizon.
+    """Build a page of rows that end with committed_in, number and which transactions had not ended.
 
-    Another process may still commit rows before those of a transaction that is not older than the horizon, so the
-    cursor stays before them, and they come again.
+    The cursor names those of them that are older than its place, because they may still add rows before it. Where they
+    are too many the cursor stays before the newer ones, and what came after comes again.
     """
-    place = start
-    for *_, transaction, number, horizon in rows:
-        if transaction >= horizon:
+    place, is_full = start, len(rows) == limit
+    for *_, transaction, number, running in rows:
+        if len(running) > MAX_OPEN and transaction >= running[MAX_OPEN]:
             break
-        place = Place(start.database, transaction, number)
-    more = len(rows) == limit and place != start
-    return RecordPage([build(row) for row in rows], str(place), more)
+        # A page that ends among what came late goes on from there.
+        if is_full or (transaction, number) > (start.transaction, start.number):
+            place = Place(start.database, transaction, number)
+    if rows:
+        place = replace(place, open=tuple(older for older in rows[0][-1] if older < place.transaction))
+    return RecordPage([build(row) for row in rows], str(place), is_full and place != start)
 
 
 def node_of(row: Row) -> Node:

@@ -208,7 +208,8 @@ class PostgresStore:
                 lines = [line_of(row) for row in fetch(connection, self._sql["new_lines"], seen)]
                 spans = [span_of(row) for row in fetch(connection, self._sql["new_spans"], seen)]
         missions = {mission.id: mission for mission in map(mission_of, found)}
-        return News(sight, events, missions, lines, spans, len(events) < limit)
+        missed = watched if limit in (len(lines), len(spans)) else ()
+        return News(sight, events, missions, lines, spans, len(events) < limit, missed)
 
     def _parameters(self, batch: Batch) -> dict[str, str]:
         moved: list[dict[str, Any]] = []
@@ -238,6 +239,7 @@ class PostgresStore:
                 connection = connect(self.dsn, "mission-dashboard writer", WRITER_OPTIONS)
                 try:
                     self._shard = fetch(connection, self._sql["claim_shard"])[0][0]
+                    fetch(connection, self._sql["skip_transactions"])
                     fetch(connection, self._prepare_write)
                 except BaseException:
                     connection.close()
@@ -360,8 +362,8 @@ class PostgresStore:
     def last_logs(self, mission_id: str, count: int) -> RecordPage:
         """Return the last lines of a mission's log."""
         rows = self._fetch("last_log_rows", mission_id=mission_id, limit=count)
-        # Rows come again from where others may still commit, but not those before the newest ones.
-        start = Place(self.database, rows[0][-1] if rows else 0)
+        # Before what may still come, but not at the beginning.
+        start = Place(self.database, min(rows[0][-3], *rows[0][-1]) if rows and rows[0][-1] else 0)
         return replace(record_page(rows, line_of, start, count), more=False)
 
     def spans(self, mission_id: str, after: str | None, limit: int) -> RecordPage:
@@ -370,7 +372,8 @@ class PostgresStore:
         return record_page(self._records("span_rows", mission_id, place, limit), span_of, place, limit)
 
     def _records(self, query: str, mission_id: str, place: Place, limit: int) -> list[tuple[Any, ...]]:
-        parameters = {"transaction": place.transaction, "number": place.number, "limit": limit}
+        still_open = list(map(str, place.open))
+        parameters = {"transaction": place.transaction, "number": place.number, "open": still_open, "limit": limit}
         return self._fetch(query, mission_id=mission_id, **parameters)
 
     def tree(self, mission_id: str) -> Tree:

@@ -94,16 +94,26 @@ class Tally:
         left = known.remaining - known.uncounted
         if 0 <= now - known.asked_at < self._rest_s and left > max(item.amount * NEAR, FEW):
             return True, known.resets_at, left
-        return self._ask(item, who, known.uncounted, now)
+        # Who comes while the storage is asked counts on from here: these calls must not be told twice.
+        calls, known.uncounted, known.asked_at = known.uncounted, 0, now
+        known.remaining -= calls
+        return self._ask(item, who, calls, now)
 
     def _ask(self, item: RateLimitItem, who: str, calls: int, now: float) -> tuple[bool, float, int]:
         passed = self._strategy.hit(item, who, self._scope, cost=calls)
         resets_at, remaining = self._strategy.get_window_stats(item, who, self._scope)
         if self._rest_s:
-            if len(self._windows) >= MAX_WINDOWS:
-                self._windows.clear()
-            self._windows[item, who] = _Window(resets_at, remaining, now)
+            self._remember(item, who, resets_at, remaining, now)
         return passed, resets_at, remaining
+
+    def _remember(self, item: RateLimitItem, who: str, resets_at: float, remaining: int, now: float) -> None:
+        known = self._windows.get((item, who))
+        if known is not None and now < known.resets_at:
+            known.resets_at, known.remaining = resets_at, remaining
+            return
+        if len(self._windows) >= MAX_WINDOWS:
+            self._windows.clear()
+        self._windows[item, who] = _Window(resets_at, remaining, now)
 
 
 class SharedCounters(Storage):

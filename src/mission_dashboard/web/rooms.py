@@ -87,6 +87,8 @@ class Waiting:
             self.lines.add(line, _line_size(line))
         for span in recorded.spans:
             self.spans.add(span, _span_size(span))
+        self.lines.missed |= recorded.missed
+        self.spans.missed |= recorded.missed
         self.cursor = recorded.cursor
 
     def messages(self, mission_id: str) -> list[Message]:
@@ -104,7 +106,7 @@ class Waiting:
                 },
             )
             for event, name, backlog, serialise in kinds
-            if backlog.items
+            if backlog.items or backlog.missed
         ]
 
 

@@ -270,6 +270,18 @@ FROM generate_series(0, 1023) AS shard
 WHERE pg_try_advisory_lock(1297700932, shard)
 LIMIT 1;
 
+-- name: skip_transactions!
+-- Use up transaction ids before anything is written: a server that crashed gives those of its last transactions out again,
+-- as far as they were not on disk yet, and viewers have cursors beyond them.
+DO $$
+BEGIN
+    -- A standby gives none out.
+    FOR step IN 1..CASE WHEN pg_is_in_recovery() THEN 0 ELSE 1000 END LOOP
+        PERFORM set_config('synchronous_commit', 'off', true), pg_current_xact_id();
+        COMMIT;
+    END LOOP;
+END $$;
+
 -- name: other_writers
 -- How many other connections hold a counter shard of this database: those of other server processes.
 SELECT count(*)
@@ -641,23 +653,40 @@ ORDER BY version DESC
 LIMIT 1;
 
 -- name: log_rows
--- A mission's log from a place on, and before which transaction nothing can be added any more.
+-- A mission's log from a place on, with what came late of transactions that were open then; and which are open now.
+WITH page AS (
+    (
+        SELECT *
+        FROM mission_logs
+        WHERE mission_id = :mission_id
+            AND (committed_in, number) > (:transaction::text::xid8, :number)
+        ORDER BY committed_in, number
+        LIMIT :limit
+    )
+    UNION ALL
+    (
+        SELECT *
+        FROM mission_logs
+        WHERE mission_id = :mission_id
+            AND committed_in = ANY(:open::text[]::xid8[])
+        ORDER BY committed_in, number
+        LIMIT :limit
+    )
+)
 SELECT
     mission_id, id::text, at, level, message, committed_in::text::bigint, number,
-    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
-FROM mission_logs
-WHERE mission_id = :mission_id
-    AND (committed_in, number) > (:transaction::text::xid8, :number)
-ORDER BY mission_logs.committed_in, number
+    ARRAY(SELECT xid::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) AS xid ORDER BY 1) AS running
+FROM page
+ORDER BY page.committed_in, number
 LIMIT :limit;
 
 -- name: last_log_rows
 -- The newest lines of a mission's log, oldest first.
-SELECT mission_id, id, at, level, message, committed_in, number, horizon
+SELECT mission_id, id, at, level, message, committed_in, number, running
 FROM (
     SELECT
         mission_id, id::text, at, level, message, committed_in::text::bigint, number,
-        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+        ARRAY(SELECT xid::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) AS xid ORDER BY 1) AS running
     FROM mission_logs
     WHERE mission_id = :mission_id
     ORDER BY mission_logs.committed_in DESC, number DESC
@@ -666,14 +695,32 @@ FROM (
 ORDER BY committed_in, number;
 
 -- name: span_rows
--- A mission's spans from a place on, in the order of their last change.
+-- A mission's spans from a place on, in the order of their last change; the same otherwise.
+WITH page AS (
+    (
+        SELECT *
+        FROM mission_spans
+        WHERE mission_id = :mission_id
+            AND (committed_in, number) > (:transaction::text::xid8, :number)
+        ORDER BY committed_in, number
+        LIMIT :limit
+    )
+    UNION ALL
+    (
+        SELECT *
+        FROM mission_spans
+        WHERE mission_id = :mission_id
+            AND committed_in = ANY(:open::text[]::xid8[])
+        ORDER BY committed_in, number
+        LIMIT :limit
+    )
+)
 SELECT
     mission_id, id, name, kind, started_at, parent_id, ended_at, model, usage, cost, error, attributes,
-    committed_in::text::bigint, number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
-FROM mission_spans
-WHERE mission_id = :mission_id
-    AND (committed_in, number) > (:transaction::text::xid8, :number)
-ORDER BY mission_spans.committed_in, number
+    committed_in::text::bigint, number,
+    ARRAY(SELECT xid::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) AS xid ORDER BY 1) AS running
+FROM page
+ORDER BY page.committed_in, number
 LIMIT :limit;
 
 -- name: tree_rows
