@@ -27,7 +27,8 @@ from conftest import FrozenClock, run_sql
 from dashboards import Dashboard, free_port
 from mission_dashboard.alerts import channels
 from mission_dashboard.alerts.addresses import Reach, Refused
-from mission_dashboard.alerts.delivery import Patience
+from mission_dashboard.alerts.delivery import MAX_OF_CHANNEL, Patience
+from mission_dashboard.alerts.firings import Decision
 from mission_dashboard.alerts.service import Alerts
 from mission_dashboard.config import Settings
 from mission_dashboard.control import Rules
@@ -605,6 +606,20 @@ def test_a_receiver_that_hangs_keeps_nobody_else_waiting(live: Place, receiver: 
     slow.close()
 
 
+def test_a_receiver_that_hangs_takes_no_more_than_its_turns(live: Place, receiver: Receiver) -> None:
+    slow = Receiver(hangs=True)
+    live.rule("failed", cooldown_s=0)
+    live.webhook(slow)
+    live.webhook(receiver)
+
+    ids = {live.failed() for _ in range(20)}
+
+    wait_for(lambda: len(receiver.taken) == 20, 8)
+    assert {taken.said["data"]["mission_id"] for taken in receiver.taken} == ids
+    assert len(slow.taken) == MAX_OF_CHANNEL
+    slow.close()
+
+
 @pytest.mark.parametrize("kind", ["webhook", "tls webhook", "email", "tls email", "starttls email"])
 def test_a_receiver_that_sends_a_byte_now_and_then_is_left(
     place: Place, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -769,6 +784,28 @@ def test_the_end_is_told_where_a_rule_says_so(live: Place, receiver: Receiver) -
 
     wait_for(lambda: len(receiver.taken) == 2)
     assert [taken.said["type"] for taken in receiver.taken] == ["alert.firing", "alert.resolved"]
+
+
+def test_the_end_is_told_after_the_beginning_arrived_or_was_given_up(
+    make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(), dsn)
+    place.rule("queue_age", threshold=0, notify_resolved=True)
+    place.webhook(receiver)
+    mission = place.tracker.create(title="Waits")
+    place.look()
+    (beginning,) = place.deliveries("waiting")
+    store, now = place.alerts.store, place.tracker.now
+    later, day = now + timedelta(minutes=5), timedelta(days=1)
+    store.failed(beginning["id"], later, "It answered 500.")
+    place.tracker.start(mission.id)
+    place.look()
+
+    assert len(place.deliveries("waiting")) == 2
+    assert store.lease(place.tracker.now, later, 5) == []
+    store.dead(beginning["id"], later, "It answered 500.")
+    assert [lease.kind for lease in store.lease(place.tracker.now, now + day, 5)] == ["resolved"]
+    place.alerts.close()
 
 
 @pytest.mark.parametrize("moment", ["before it was tried", "while it was being sent"])

@@ -197,11 +197,11 @@ class PostgresAlertStore:
 
     # Deliveries.
 
-    def lease(self, at: datetime, until: datetime, limit: int) -> list[Lease]:
-        """Take deliveries that are due, for as long as the lease."""
+    def lease(self, at: datetime, until: datetime, limit: int, busy: Sequence[str] = ()) -> list[Lease]:
+        """Take deliveries that are due, for as long as the lease, other than those of busy channels."""
         return [
             Lease(row[0], row[1], row[2], Channel(*row[3:9]), _firing_of(row[9:]))
-            for row in self._fetch("lease_deliveries", at=at, until=until, limit=limit)
+            for row in self._fetch("lease_deliveries", at=at, until=until, limit=limit, busy=list(busy))
         ]
 
     def delivered(self, delivery_id: str, at: datetime) -> None:

@@ -213,14 +213,24 @@ VALUES (:id, :firing_id, :channel_id, :kind, :at, :at)
 ON CONFLICT (firing_id, channel_id, kind) DO NOTHING;
 
 -- name: lease_deliveries
--- Take what is due; who dies with it leaves it due again when the lease ends.
+-- Take what is due; who dies with it leaves it due again when the lease ends. Not for channels that are busy, and the
+-- end of an alert not before its beginning arrived or was given up: the last word would be that it goes on.
 WITH due AS (
     SELECT id
-    FROM alert_deliveries
-    WHERE delivered_at IS NULL AND dead_at IS NULL AND due_at <= :at
+    FROM alert_deliveries AS d
+    WHERE delivered_at IS NULL AND dead_at IS NULL AND due_at <= :at AND NOT channel_id = ANY(:busy::uuid[])
+        AND NOT (
+            kind = 'resolved'
+            AND EXISTS (
+                SELECT 1
+                FROM alert_deliveries AS began
+                WHERE began.firing_id = d.firing_id AND began.channel_id = d.channel_id AND began.kind = 'firing'
+                    AND began.delivered_at IS NULL AND began.dead_at IS NULL
+            )
+        )
     ORDER BY due_at, id
     LIMIT :limit
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF d SKIP LOCKED
 ),
 leased AS (
     UPDATE alert_deliveries SET due_at = :until, attempts = attempts + 1
