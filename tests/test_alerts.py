@@ -990,12 +990,14 @@ def test_the_password_of_a_mail_server_stays_on_the_way_it_was_given_for(place: 
             {"name": "x", "kind": "email", "email": {"host": "h", "sender": "a@b", "recipients": ["x\r\nRCPT"]}},
         ),
         ("/silences", {"minutes": 0}),
+        ("/silences", {"minutes": 5, "filter": "billing"}),
     ],
 )
 def test_what_is_wrong_is_refused_with_a_sentence(place: Place, path: str, said: dict[str, Any]) -> None:
     answer = place.api.post(f"/api/alerts{path}", json=said)
 
     assert (answer.status_code, bool(answer.get_json()["errors"])) == (422, True)
+    assert "Said" not in answer.text
 
 
 def test_unknown_ids_taken_names_and_odd_queries_are_told(place: Place) -> None:
@@ -1031,6 +1033,20 @@ def test_all_alerts_come_in_pages_and_a_deleted_rule_ends_what_it_found(place: P
     assert place.api.delete(f"/api/alerts/rules/{rule['id']}").status_code == 200
 
     assert (place.open(), len(place.all())) == ([], 5)
+
+
+def test_a_channel_is_not_deleted_while_a_rule_tells_it_alone(place: Place, receiver: Receiver) -> None:
+    first, second = (place.webhook(receiver, name=name)["id"] for name in ("First", "Second"))
+    rule = place.rule("failed", channels=[first, second])
+
+    assert place.api.delete(f"/api/alerts/channels/{first}").status_code == 200
+    assert place.get("/rules")["rules"][0]["channels"] == [second]
+    refused = place.api.delete(f"/api/alerts/channels/{second}")
+    assert (refused.status_code, "nobody is told by: 'failed'" in refused.get_json()["detail"]) == (409, True)
+    assert [channel["id"] for channel in place.get("/channels")["channels"]] == [second]
+
+    assert place.api.delete(f"/api/alerts/rules/{rule['id']}").status_code == 200
+    assert place.api.delete(f"/api/alerts/channels/{second}").status_code == 200
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"signal": "stalled"}])

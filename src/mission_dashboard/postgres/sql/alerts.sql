@@ -97,6 +97,10 @@ DO UPDATE SET name = excluded.name, config = excluded.config, enabled = excluded
 RETURNING created_at;
 
 -- name: drop_channel
+-- Rules that name it name it no longer.
+WITH named AS (
+    UPDATE alert_rules SET channels = array_remove(channels, :id::uuid) WHERE :id::uuid = ANY(channels)
+)
 DELETE FROM alert_channels WHERE id = :id
 RETURNING 1;
 
