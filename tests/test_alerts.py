@@ -12,7 +12,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -274,6 +276,82 @@ def test_a_failure_ends_when_its_retry_completes(place: Place) -> None:
     place.look()
 
     assert [alert["mission_id"] for alert in place.open()] == [second]
+
+
+def test_a_rule_that_is_about_something_else_now_finds_that_anew(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock, rules=Rules()), dsn)
+    place.webhook(receiver)
+    rule = place.rule("failed", cooldown_s=3600)
+    place.failed("Broken")
+    place.look()
+    said = {"name": "failed", "signal": "stalled", "cooldown_s": 3600}
+    assert place.api.put(f"/api/alerts/rules/{rule['id']}", json=said).status_code == 200
+
+    place.running("Quiet")
+    clock.advance(200)
+    place.tracker.look_after()
+    place.look()
+
+    assert [(alert["signal"], alert["summary"][:18]) for alert in place.open()] == [("stalled", "“Quiet” is silent.")]
+    assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_an_alert_that_lives_on_is_about_the_mission_that_needs_somebody_now(place: Place) -> None:
+    place.rule("failed", cooldown_s=3600)
+    first = place.failed("Settled")
+    place.look()
+    (alert,) = place.open()
+    place.post(f"/{alert['id']}/acknowledge", by="Ada")
+    retry = place.tracker.retry(first)
+    place.tracker.start(retry.id)
+    place.tracker.complete(retry.id)
+    place.look()
+    assert place.open() == []
+
+    second = place.failed("Not settled")
+    place.look()
+
+    (again,) = place.open()
+    assert (again["id"], again["count"], again["mission_id"], again["missions"]) == (alert["id"], 2, second, [second])
+    assert again["summary"] == "“Not settled” failed: out of memory"
+    assert (again["acknowledged_by"], place.get("")["counts"]["unseen"]) == (None, 1)
+
+
+def test_what_follows_leaves_an_alert_to_who_acknowledged_it(place: Place) -> None:
+    place.rule("failed", cooldown_s=3600)
+    place.failed("First")
+    place.look()
+    place.post(f"/{place.open()[0]['id']}/acknowledge", by="Ada")
+
+    place.failed("Second")
+    place.look()
+
+    (alert,) = place.open()
+    assert (alert["count"], alert["acknowledged_by"], alert["summary"][:7]) == (2, "Ada", "“First”")
+
+
+def test_what_is_found_while_a_rule_is_switched_off_or_deleted_ends(place: Place) -> None:
+    store, ids = place.alerts.store, []
+    for name in ("Off", "Deleted"):
+        ids.append(place.rule("failed", name=name, cooldown_s=3600)["id"])
+    place.failed()
+    place.look()
+    found = place.open()
+    with store.evaluating() as transaction:
+        assert transaction is not None
+        firings = transaction.last_firings(ids)
+        place.api.put(f"/api/alerts/rules/{ids[0]}", json={"name": "Off", "signal": "failed", "enabled": False})
+        place.api.delete(f"/api/alerts/rules/{ids[1]}")
+        ended = Decision({firing.id: replace(firing, rule_id=None) for firing in firings})
+        transaction.write(ended, [], [], place.tracker.now)
+    assert len(place.open()) == len(found) == 2
+
+    place.look()
+
+    assert place.open() == []
 
 
 def test_two_processes_find_each_event_once(make_tracker: Callable[..., MissionTracker], dsn: str) -> None:

@@ -306,6 +306,10 @@ class _Transaction:
         """Return what a silence held back and is open."""
         return [_firing_of(row) for row in self._fetch("silenced_firings")]
 
+    def end_strays(self, at: datetime) -> None:
+        """End what rules found that are off, deleted or about something else."""
+        self._fetch("end_stray_firings", at=at)
+
     def quiet_since(self, before: datetime) -> list[Firing]:
         """Return what happened once and was not followed by more."""
         signals = [signal.value for signal in ENDS_WITH_RETRY]

@@ -166,7 +166,18 @@ JOIN alert_rules ON alert_rules.id = rule_id AND alert_rules.resolves
 WHERE resolved_at IS NULL AND last_at < :before AND alert_firings.signal = ANY(:signals)
 LIMIT 100;
 
+-- name: end_stray_firings!
+-- A rule that was switched off or deleted while it was evaluated may have found something after its end.
+UPDATE alert_firings SET resolved_at = :at
+WHERE resolved_at IS NULL
+    AND NOT EXISTS (
+        SELECT 1
+        FROM alert_rules
+        WHERE alert_rules.id = rule_id AND alert_rules.enabled AND alert_rules.signal = alert_firings.signal
+    );
+
 -- name: put_firing!
+-- Who looks after it does so of what it is about: where it lives on for another mission, nobody has seen to that one.
 INSERT INTO alert_firings (
     id, rule_id, rule_name, signal, severity, summary, mission_id, missions, value, threshold, count, fired_at,
     last_at, resolved_at, acknowledged_at, acknowledged_by, silenced_by
@@ -178,6 +189,11 @@ VALUES (
 ON CONFLICT (id)
 DO UPDATE SET
     summary = excluded.summary,
+    mission_id = excluded.mission_id,
+    acknowledged_at = CASE
+        WHEN alert_firings.mission_id IS NOT DISTINCT FROM excluded.mission_id THEN alert_firings.acknowledged_at END,
+    acknowledged_by = CASE
+        WHEN alert_firings.mission_id IS NOT DISTINCT FROM excluded.mission_id THEN alert_firings.acknowledged_by END,
     missions = excluded.missions,
     value = excluded.value,
     count = excluded.count,
