@@ -34,6 +34,7 @@ from mission_dashboard.alerts.firings import Decision
 from mission_dashboard.alerts.service import Alerts
 from mission_dashboard.config import Settings
 from mission_dashboard.control import Rules
+from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
 from mission_dashboard.queries import Query
@@ -469,6 +470,155 @@ def test_a_measure_that_is_met_again_within_the_cooldown_is_counted_and_tells_no
 
     assert [alert["count"] for alert in place.all()] == [1, 2]
     assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_what_comes_back_within_the_cooldown_and_stays_is_told_when_that_is_over(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("queue_age", threshold=0, cooldown_s=300)
+    place.webhook(receiver)
+    mission = place.tracker.create(title="Waits")
+    place.look()
+    place.tracker.start(mission.id)
+    place.look()
+    clock.advance(100)
+
+    place.tracker.create(title="Waits for ever")
+    for _ in range(30):
+        place.look()
+        clock.advance(10)
+
+    assert [alert["count"] for alert in place.open()] == [1]
+    assert [alert["count"] for alert in place.all()] == [1, 2]
+    assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_a_cost_counts_for_as_long_as_the_window(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("cost_per_hour", threshold=30, window_s=60)
+    # Five seconds past the minute: that minute is within the window but for those.
+    place.tracker.progress(place.running("Dear"), progress=5, cost_estimate=1.0)
+    clock.advance(60)
+    place.look()
+    assert [alert["value"] for alert in place.open()] == [pytest.approx(55.0)]
+
+    clock.advance(55)
+    place.look()
+
+    assert place.open() == []
+    place.alerts.close()
+
+
+def test_durations_are_judged_by_the_slowest_twentieth(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("duration_p95", threshold=0, min_count=20, window_s=3600)
+    place.rule("slow", threshold=1, min_count=20, window_s=3600)
+
+    def complete_one(took_s: float) -> None:
+        mission_id = place.running()
+        clock.advance(took_s)
+        place.tracker.complete(mission_id)
+
+    for number in range(1, 20):
+        complete_one(number)
+    place.running("Slower than nineteen of twenty")
+    clock.advance(21)
+    place.look()
+    assert place.open() == []  # those are nineteen
+    complete_one(20)
+    place.look()
+
+    assert {alert["signal"]: alert["value"] for alert in place.open()} == {
+        "duration_p95": pytest.approx(19.05),
+        "slow": 1.0,
+    }
+    place.alerts.close()
+
+
+def test_only_missions_slower_than_95_of_100_are_slow(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("slow", threshold=1, min_count=2, window_s=3600)
+    for took_s in (10, 100):
+        mission_id = place.running()
+        clock.advance(took_s)
+        place.tracker.complete(mission_id)
+
+    place.running("In between")
+    clock.advance(95)
+    place.look()
+    assert place.open() == []
+    clock.advance(1)
+    place.look()
+
+    assert [alert["signal"] for alert in place.open()] == ["slow"]
+    place.alerts.close()
+
+
+def test_a_measure_that_fails_keeps_nothing_else_back(place: Place, dsn: str) -> None:
+    ending = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'mission-dashboard alerts' AND wait_event_type = 'Lock'"
+    )
+    place.rule("cost_per_hour", threshold=10)
+    place.rule("failed")
+    place.failed()
+
+    other = psycopg2.connect(dsn)
+    other.cursor().execute("LOCK TABLE mission_minutes IN ACCESS EXCLUSIVE MODE")
+    with ThreadPoolExecutor() as threads:
+        looking = threads.submit(place.look)
+        wait_for(lambda: run_sql(dsn, ending))
+    other.close()
+    with pytest.raises(StoreUnavailable):
+        looking.result()
+
+    assert [alert["signal"] for alert in place.open()] == ["failed"]
+
+
+def test_a_heartbeat_of_a_running_mission_is_no_silence(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    mission_id = place.running()
+    place.rule("silence", threshold=60)
+    run_sql(dsn, "UPDATE alert_rules SET created_at = %s", (clock.now,))
+    clock.advance(59)
+    place.tracker.progress(mission_id, progress=1)
+    clock.advance(59)
+    place.look()
+    assert place.open() == []
+
+    clock.advance(1)
+    place.look()
+
+    assert len(place.open()) == 1
+    place.alerts.close()
+
+
+def test_a_rule_of_silence_waits_from_when_it_was_made(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.failed()
+    clock.advance(7200)
+    place.rule("silence", threshold=3600)
+    run_sql(dsn, "UPDATE alert_rules SET created_at = %s", (clock.now,))
+
+    place.look()
+    assert place.open() == []
+    clock.advance(3600)
+    place.look()
+
+    assert len(place.open()) == 1
     place.alerts.close()
 
 

@@ -159,11 +159,14 @@ class Evaluation:
             self.end(replace(opened, value=opened.value if value is None else value))
 
     def _measured_high(self, rule: Rule, value: float, last: Firing | None, opened: Firing | None) -> None:
-        if opened:
+        if opened and (opened.count == 1 or self._is_cooling(rule, opened)):
             self._keep(replace(opened, value=value, last_at=self._now))
         elif last and self._is_cooling(rule, last):
             self._keep(replace(last, value=value, last_at=self._now, resolved_at=None, count=last.count + 1))
         else:
+            if opened:
+                # It ended and came back, of which nobody was told, and it stays: the cooldown does not hide that.
+                self._keep(replace(opened, resolved_at=self._now))
             quiet = self._quiet(rule.id, None, None)
             summary = f"{rule.name}: {measured(rule.signal, value)}, limit {measured(rule.signal, rule.threshold or 0)}"
             self._begin(replace(self._new(rule, summary, quiet), value=value, threshold=rule.threshold))

@@ -329,13 +329,18 @@ FROM missions
 WHERE completed_at >= :since AND status IN ('completed', 'failed') AND {filter};
 
 -- name: measure_cost_per_hour
--- US dollars an hour: by the minute in which they were reported, or with a filter those of the missions that finished.
+-- US dollars an hour: by the minute in which they were reported, of which the window may have a part, or with a filter
+-- those of the missions that finished.
 SELECT
     CASE WHEN :is_filtered
         THEN (
             SELECT coalesce(sum(cost_estimate), 0) FROM missions WHERE completed_at >= :since AND {filter}
         )
-        ELSE (SELECT coalesce(sum(cost), 0)::float8 FROM mission_minutes WHERE minute > :since)
+        ELSE (
+            SELECT coalesce(sum(cost * least(1, extract(epoch FROM minute - :since) / 60 + 1)), 0)::float8
+            FROM mission_minutes
+            WHERE minute > :since::timestamptz - interval '1 minute'
+        )
     END * 3600 / :window_s,
     :min_count::bigint;
 
