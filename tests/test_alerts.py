@@ -27,7 +27,7 @@ from flask.testing import FlaskClient
 from clients import wait_for
 from conftest import FrozenClock, run_sql
 from dashboards import Dashboard, free_port
-from mission_dashboard.alerts import channels
+from mission_dashboard.alerts import channels, evaluation
 from mission_dashboard.alerts.addresses import Reach, Refused
 from mission_dashboard.alerts.delivery import MAX_OF_CHANNEL, Patience
 from mission_dashboard.alerts.firings import Decision
@@ -94,8 +94,7 @@ class Place:
 
     def look(self) -> None:
         """Evaluate now, instead of waiting for the thread."""
-        while self.alerts._evaluator.run():
-            pass
+        self.alerts._evaluator.run()
 
     def running(self, title: str = "Index", **said: Any) -> str:
         mission = self.tracker.create(title=title, **said)
@@ -353,6 +352,43 @@ def test_what_is_found_while_a_rule_is_switched_off_or_deleted_ends(place: Place
     place.look()
 
     assert place.open() == []
+
+
+def test_a_transaction_that_stays_open_holds_back_no_more_than_it_writes(place: Place, dsn: str) -> None:
+    place.rule("failed", cooldown_s=0)
+    late = place.running("Late")
+    other = psycopg2.connect(dsn)
+    other.cursor().execute("SELECT pg_current_xact_id()")
+
+    place.failed("Meanwhile")
+    place.look()
+    assert [alert["summary"][:11] for alert in place.open()] == ["“Meanwhile”"]
+    other.cursor().execute(
+        "INSERT INTO mission_events (mission_id, version, type, at, changes)"
+        " VALUES (%s, 99, 'mission_failed', now(), '{}')",
+        (late,),
+    )
+    place.failed("Meanwhile too")
+    place.look()
+    other.commit()
+    other.close()
+    for _ in range(2):
+        place.look()
+
+    assert late in [alert["mission_id"] for alert in place.open()]
+    assert len(place.all()) == 3
+
+
+def test_more_than_a_page_of_events_is_seen_in_one_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "PAGE", 3)
+    place.rule("failed", cooldown_s=0)
+    ids = {place.failed() for _ in range(10)}
+
+    place.look()
+    place.look()
+
+    assert {alert["mission_id"] for alert in place.all()} == ids
+    assert len(place.all()) == 10
 
 
 def test_two_processes_find_each_event_once(make_tracker: Callable[..., MissionTracker], dsn: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from uuid_utils import uuid7
@@ -29,39 +30,43 @@ class Evaluator:
         self._clock = clock
         self._measure_every = timedelta(seconds=measure_every_s)
 
-    def run(self) -> bool:
-        """Do one pass; return whether there may be more events already. Raises `StoreUnavailable`.
+    def run(self) -> None:
+        """Do one pass; raise `StoreUnavailable`.
 
         What happened is told before anything is measured: a measure that takes too long fails without it.
         """
         with self._store.evaluating() as transaction:
             if transaction is None:
-                return False
-            is_full, is_due = self._pass(transaction)
-        if is_due and not is_full:
+                return
+            is_due = self._look(transaction)
+        if is_due:
             with self._store.evaluating() as transaction:
                 if transaction is not None:
                     self._measure(transaction, self._clock())
-        return is_full
 
-    def _pass(self, transaction: Evaluating) -> tuple[bool, bool]:
-        """Look at what happened; return whether there may be more of it, and whether it is time to measure."""
+    def _look(self, transaction: Evaluating) -> bool:
+        """Look at what happened; return whether it is time to measure."""
         place, now = transaction.place, self._clock()
         if not place.has_rules:
             transaction.end_strays(now)
-            transaction.move(place.horizon, "", 0)
-            return False, False
-        happenings = transaction.happenings(place, PAGE)
+            transaction.move(place.now)
+            return False
         is_due = self._is_due(place, now)
-        if happenings:
-            self._take(transaction, happenings, now)
-        is_full = len(happenings) == PAGE
-        if is_full:
-            last = happenings[-1]
-            transaction.move(last.transaction, last.mission_id, last.version)
-        elif happenings or is_due:
-            transaction.move(place.horizon, "", 0)
-        return is_full, is_due
+        if self._take_all(transaction, now) or is_due:
+            transaction.move(place.now)
+        return is_due
+
+    def _take_all(self, transaction: Evaluating, now: datetime) -> bool:
+        """Look at all that can be seen now, page by page; return whether there was anything."""
+        place, is_full = transaction.place, True
+        while is_full:
+            happenings = transaction.happenings(place, PAGE)
+            if happenings:
+                self._take(transaction, happenings, now)
+                last = happenings[-1]
+                place = replace(place, transaction=last.transaction, mission_id=last.mission_id, version=last.version)
+            is_full = len(happenings) == PAGE
+        return place is not transaction.place
 
     def _is_due(self, place: Place, now: datetime) -> bool:
         return place.measured_at is None or now - place.measured_at >= self._measure_every

@@ -119,8 +119,7 @@ class Alerts:
             self._closing.wait(REST_S)
 
     def _look(self) -> None:
-        while self._evaluator.run():
-            pass
+        self._evaluator.run()
         self._tell()
         if time.monotonic() - self._forgot_at >= FORGET_EVERY_S:
             self._forgot_at = time.monotonic()

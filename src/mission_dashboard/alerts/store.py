@@ -14,12 +14,14 @@ from mission_dashboard.alerts.rules import Channel, Rule, Silence
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Up to which event the rules have seen everything, and the transaction before which all have ended."""
+    """What the rules have seen of the events, and where they are in what they have not; both as PostgreSQL has it."""
 
     transaction: int
     mission_id: str
     version: int
     measured_at: datetime | None
+    seen: str
+    now: str
     horizon: int
     has_rules: bool
 
@@ -69,7 +71,7 @@ class Evaluating(Protocol):
     place: Place
 
     def happenings(self, place: Place, limit: int) -> list[Happening]: ...
-    def move(self, transaction: int, mission_id: str, version: int) -> None: ...
+    def move(self, seen: str) -> None: ...
     def measured(self, at: datetime) -> None: ...
     def measure(self, rule: Rule, at: datetime) -> tuple[float | None, int]: ...
     def rules(self) -> list[Rule]: ...

@@ -4,8 +4,8 @@ SELECT pg_try_advisory_xact_lock(1297700933, 1);
 
 -- name: alert_place
 SELECT
-    transaction, mission_id, version, measured_at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-    EXISTS (SELECT 1 FROM alert_rules WHERE enabled)
+    transaction, mission_id, version, measured_at, seen::text, pg_current_snapshot()::text,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint, EXISTS (SELECT 1 FROM alert_rules WHERE enabled)
 FROM alert_cursor;
 
 -- name: forget_alert_transactions!
@@ -13,25 +13,40 @@ FROM alert_cursor;
 UPDATE alert_rules SET active_from = 0;
 
 -- name: move_alert_place!
-UPDATE alert_cursor SET transaction = :transaction, mission_id = :mission_id, version = :version;
+UPDATE alert_cursor
+SET seen = :seen, transaction = pg_snapshot_xmin(:seen::pg_snapshot)::text::bigint, mission_id = '', version = 0;
 
 -- name: alert_measured!
 UPDATE alert_cursor SET measured_at = :at;
 
 -- name: alert_events
--- What happened since the cursor, behind the oldest transaction that still runs, with the missions as they are now.
+-- What can be seen in one snapshot and not in an earlier one, from a place on, with the missions as they are now.
+WITH watched AS (
+    (
+        SELECT mission_id, version, type, at, changes, committed_in
+        FROM mission_events AS e
+        WHERE committed_in >= pg_snapshot_xmax(:seen::pg_snapshot) AND {watched}
+        ORDER BY committed_in, mission_id, version
+        LIMIT :limit
+    )
+    UNION ALL
+    SELECT e.mission_id, e.version, e.type, e.at, e.changes, e.committed_in
+    FROM (SELECT pg_snapshot_xip(:seen::pg_snapshot) AS xid) AS open_then
+    CROSS JOIN LATERAL (
+        SELECT mission_id, version, type, at, changes, committed_in
+        FROM mission_events AS e
+        WHERE committed_in = open_then.xid AND {watched}
+        ORDER BY mission_id, version
+        LIMIT :limit
+    ) AS e
+)
 SELECT
     e.committed_in::text::bigint, e.mission_id, e.version, e.type, e.at, e.changes ->> 'budget_state',
     m.title, m.mission_type, m.agent_type, m.model_used, m.priority, m.error_message, m.stalled_reason,
     m.question ->> 'text', m.retry_of, (m.receipt ->> 'unconfirmed')::boolean,
     e.changes ? 'stalled_reason' AND e.changes ->> 'stalled_reason' IS NULL
-FROM mission_events AS e
+FROM watched AS e
 JOIN missions AS m ON m.id = e.mission_id
-WHERE e.committed_in >= :transaction::text::xid8
-    AND e.committed_in < :horizon::text::xid8
-    AND (e.committed_in > :transaction::text::xid8 OR (e.mission_id, e.version) > (:mission_id, :version))
-    -- Any report of a stalled mission is a sign of life.
-    AND (e.type = ANY(:types) OR e.changes ? 'stalled_reason')
 ORDER BY e.committed_in, e.mission_id, e.version
 LIMIT :limit;
 
