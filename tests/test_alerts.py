@@ -1158,6 +1158,29 @@ def test_a_silence_of_some_missions_leaves_the_others_loud(place: Place, receive
     assert [letter["summary"] for letter in place.deliveries("waiting")] == ["“Loud” failed: out of memory"]
 
 
+def test_a_silence_that_follows_another_keeps_quiet_what_that_one_kept(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed")
+    place.webhook(receiver)
+    batch = {"type": ["batch"]}
+    place.post("/silences", minutes=10, filter=batch)
+    place.failed(metadata={"type": "batch"})
+    place.look()
+    for kinds in (batch, {"type": ["web"]}):
+        place.post("/silences", minutes=20, filter=kinds)
+
+    clock.advance(601)
+    place.look()
+    assert place.deliveries("waiting") == []
+    clock.advance(600)
+    place.look()
+
+    assert len(place.deliveries("waiting")) == 1
+    place.alerts.close()
+
+
 def test_a_silence_of_one_mission_leaves_the_others_loud(place: Place, receiver: Receiver) -> None:
     place.rule("failed", cooldown_s=0)
     place.webhook(receiver)

@@ -87,8 +87,8 @@ class Evaluator:
                     evaluation.measure(rule, *transaction.measure(rule, now))
             for firing in transaction.quiet_since(now - QUIET_AFTER):
                 evaluation.end(firing)
-            for firing in transaction.silenced():
-                evaluation.unsilence(firing)
+            for firing, values in transaction.silenced():
+                evaluation.unsilence(firing, values)
         transaction.end_strays(now)
         transaction.measured(now)
 

@@ -180,14 +180,14 @@ class Evaluation:
         if rule is not None and rule.notify_resolved and not ended.silenced:
             self.decision.told.append((ended, "resolved"))
 
-    def unsilence(self, firing: Firing) -> None:
-        """Tell of what a silence held back, once it is over; a silence of some missions holds until then too."""
+    def unsilence(self, firing: Firing, values: Mapping[str, str | None]) -> None:
+        """Tell of what a silence held back, once it is over and no other holds; with the values of its mission."""
         current = self.decision.changed.get(firing.id, firing)
         if current.resolved_at is not None or not current.silenced:
             return
         if any(silence.id in current.silenced_by for silence in self._silences):
             return
-        if not self._quiet(firing.rule_id, firing.mission_id, None):
+        if not self._quiet(firing.rule_id, firing.mission_id, values if firing.mission_id else None):
             self.decision.told.append((self._keep(replace(current, silenced_by=())), "firing"))
 
     def _quiet(

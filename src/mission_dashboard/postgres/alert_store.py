@@ -313,9 +313,10 @@ class _Transaction:
         """Return what is open because of these missions."""
         return [_firing_of(row) for row in self._fetch("open_of_missions", missions=list(mission_ids))]
 
-    def silenced(self) -> list[Firing]:
-        """Return what a silence held back and is open."""
-        return [_firing_of(row) for row in self._fetch("silenced_firings")]
+    def silenced(self) -> list[tuple[Firing, Mapping[str, str | None]]]:
+        """Return what a silence held back and is open, with the values of its mission, if it has one."""
+        rows = self._fetch("silenced_firings")
+        return [(_firing_of(row[: len(FIRING)]), dict(zip(FILTERS, row[len(FIRING) :], strict=True))) for row in rows]
 
     def end_strays(self, at: datetime) -> None:
         """End what rules found that are off, deleted or about something else."""

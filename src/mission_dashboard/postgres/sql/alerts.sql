@@ -168,9 +168,10 @@ FROM alert_firings
 WHERE resolved_at IS NULL AND missions && :missions;
 
 -- name: silenced_firings
--- What was held back by a silence, and nobody has seen to.
-SELECT {firing}
+-- What was held back by a silence, and nobody has seen to, with what silences ask of its mission.
+SELECT {firing}, missions.mission_type, missions.agent_type, missions.model_used, missions.priority
 FROM alert_firings
+LEFT JOIN missions ON missions.id = alert_firings.mission_id
 WHERE resolved_at IS NULL AND silenced_by <> '{}' AND acknowledged_at IS NULL;
 
 -- name: quiet_firings
