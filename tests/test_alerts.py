@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import math
 import socket
 import ssl
 import subprocess
@@ -276,6 +277,43 @@ def test_a_failure_ends_when_its_retry_completes(place: Place) -> None:
     place.look()
 
     assert [alert["mission_id"] for alert in place.open()] == [second]
+
+
+def test_a_failure_that_nothing_followed_for_a_day_ends(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed")
+    place.rule("failed", name="Stays", resolves=False)
+    place.failed()
+    place.look()
+
+    clock.advance(86_400)
+    place.look()
+    assert len(place.open()) == 2
+    clock.advance(1)
+    place.look()
+
+    assert [alert["rule_name"] for alert in place.open()] == ["Stays"]
+    place.alerts.close()
+
+
+def test_what_ended_is_kept_for_90_days_and_what_is_open_longer(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed", cooldown_s=0, resolves=False)
+    for title in ("Open", "Ended"):
+        place.failed(title)
+        place.look()
+    place.post(f"/{place.open()[0]['id']}/resolve")
+
+    for days, kept in ((90, 2), (91, 1)):
+        clock.advance(days * 86_400 - (clock.now - FrozenClock().now).total_seconds())
+        place.alerts._forgot_at = -math.inf
+        place.alerts._look()
+        assert len(place.all()) == kept
+    place.alerts.close()
 
 
 def test_a_rule_that_is_about_something_else_now_finds_that_anew(
@@ -767,6 +805,23 @@ def test_without_a_channel_nothing_is_delivered_and_only_chosen_channels_are_tol
     wait_for(lambda: receiver.taken)
     stays(lambda: (len(receiver.taken), len(other.taken)), (1, 0), 0.3)
     other.close()
+
+
+def test_a_channel_that_is_off_is_not_told_and_what_waits_for_it_is_given_up(place: Place, receiver: Receiver) -> None:
+    channel = place.webhook(receiver)
+    place.rule("failed", cooldown_s=0)
+    said = {"name": "hook", "kind": "webhook", "webhook": {"url": receiver.url}, "enabled": False}
+    place.failed("Before")
+    place.look()
+    assert place.api.put(f"/api/alerts/channels/{channel['id']}", json=said).status_code == 200
+
+    place.failed("After")
+    place.look()
+    assert [letter["summary"][:8] for letter in place.deliveries("waiting")] == ["“Before”"]
+    place.alerts.start()
+    (dead,) = wait_for(lambda: place.deliveries("dead"))
+
+    assert (dead["last_error"], receiver.taken) == ("The channel was turned off.", [])
 
 
 def test_a_receiver_that_errs_is_tried_again_with_the_same_id(live: Place, receiver: Receiver) -> None:
