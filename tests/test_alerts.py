@@ -162,6 +162,18 @@ def test_what_happened_before_a_rule_was_there_or_on_is_not_its_own(place: Place
     assert [alert["summary"] for alert in place.open()] == ["“After” failed: out of memory"]
 
 
+def test_a_rule_beside_others_finds_nothing_from_before_it_or_while_it_is_off(place: Place) -> None:
+    place.rule("stalled")
+    place.rule("count", threshold=0, enabled=False)
+    place.failed("Before")
+    place.rule("failed", cooldown_s=0)
+
+    place.failed("After")
+    place.look()
+
+    assert [alert["summary"] for alert in place.all()] == ["“After” failed: out of memory"]
+
+
 def test_a_filter_lets_only_its_missions_fire(place: Place) -> None:
     place.rule("failed", cooldown_s=0, filter={"type": ["billing"], "priority": ["high", "critical"]})
 
