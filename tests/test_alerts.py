@@ -6,13 +6,16 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import math
 import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +28,14 @@ from flask.testing import FlaskClient
 from clients import wait_for
 from conftest import FrozenClock, run_sql
 from dashboards import Dashboard, free_port
-from mission_dashboard.alerts import channels
+from mission_dashboard.alerts import channels, evaluation
 from mission_dashboard.alerts.addresses import Reach, Refused
-from mission_dashboard.alerts.delivery import Patience
+from mission_dashboard.alerts.delivery import MAX_OF_CHANNEL, Patience
+from mission_dashboard.alerts.firings import Decision
 from mission_dashboard.alerts.service import Alerts
 from mission_dashboard.config import Settings
 from mission_dashboard.control import Rules
+from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
 from mission_dashboard.queries import Query
@@ -90,8 +95,7 @@ class Place:
 
     def look(self) -> None:
         """Evaluate now, instead of waiting for the thread."""
-        while self.alerts._evaluator.run():
-            pass
+        self.alerts._evaluator.run()
 
     def running(self, title: str = "Index", **said: Any) -> str:
         mission = self.tracker.create(title=title, **said)
@@ -156,6 +160,18 @@ def test_what_happened_before_a_rule_was_there_or_on_is_not_its_own(place: Place
     place.look()
 
     assert [alert["summary"] for alert in place.open()] == ["“After” failed: out of memory"]
+
+
+def test_a_rule_beside_others_finds_nothing_from_before_it_or_while_it_is_off(place: Place) -> None:
+    place.rule("stalled")
+    place.rule("count", threshold=0, enabled=False)
+    place.failed("Before")
+    place.rule("failed", cooldown_s=0)
+
+    place.failed("After")
+    place.look()
+
+    assert [alert["summary"] for alert in place.all()] == ["“After” failed: out of memory"]
 
 
 def test_a_filter_lets_only_its_missions_fire(place: Place) -> None:
@@ -273,6 +289,156 @@ def test_a_failure_ends_when_its_retry_completes(place: Place) -> None:
     place.look()
 
     assert [alert["mission_id"] for alert in place.open()] == [second]
+
+
+def test_a_failure_that_nothing_followed_for_a_day_ends(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed")
+    place.rule("failed", name="Stays", resolves=False)
+    place.failed()
+    place.look()
+
+    clock.advance(86_400)
+    place.look()
+    assert len(place.open()) == 2
+    clock.advance(1)
+    place.look()
+
+    assert [alert["rule_name"] for alert in place.open()] == ["Stays"]
+    place.alerts.close()
+
+
+def test_what_ended_is_kept_for_90_days_and_what_is_open_longer(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed", cooldown_s=0, resolves=False)
+    for title in ("Open", "Ended"):
+        place.failed(title)
+        place.look()
+    place.post(f"/{place.open()[0]['id']}/resolve")
+
+    for days, kept in ((90, 2), (91, 1)):
+        clock.advance(days * 86_400 - (clock.now - FrozenClock().now).total_seconds())
+        place.alerts._forgot_at = -math.inf
+        place.alerts._look()
+        assert len(place.all()) == kept
+    place.alerts.close()
+
+
+def test_a_rule_that_is_about_something_else_now_finds_that_anew(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock, rules=Rules()), dsn)
+    place.webhook(receiver)
+    rule = place.rule("failed", cooldown_s=3600)
+    place.failed("Broken")
+    place.look()
+    said = {"name": "failed", "signal": "stalled", "cooldown_s": 3600}
+    assert place.api.put(f"/api/alerts/rules/{rule['id']}", json=said).status_code == 200
+
+    place.running("Quiet")
+    clock.advance(200)
+    place.tracker.look_after()
+    place.look()
+
+    assert [(alert["signal"], alert["summary"][:18]) for alert in place.open()] == [("stalled", "“Quiet” is silent.")]
+    assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_an_alert_that_lives_on_is_about_the_mission_that_needs_somebody_now(place: Place) -> None:
+    place.rule("failed", cooldown_s=3600)
+    first = place.failed("Settled")
+    place.look()
+    (alert,) = place.open()
+    place.post(f"/{alert['id']}/acknowledge", by="Ada")
+    retry = place.tracker.retry(first)
+    place.tracker.start(retry.id)
+    place.tracker.complete(retry.id)
+    place.look()
+    assert place.open() == []
+
+    second = place.failed("Not settled")
+    place.look()
+
+    (again,) = place.open()
+    assert (again["id"], again["count"], again["mission_id"], again["missions"]) == (alert["id"], 2, second, [second])
+    assert again["summary"] == "“Not settled” failed: out of memory"
+    assert (again["acknowledged_by"], place.get("")["counts"]["unseen"]) == (None, 1)
+
+
+def test_what_follows_leaves_an_alert_to_who_acknowledged_it(place: Place) -> None:
+    place.rule("failed", cooldown_s=3600)
+    place.failed("First")
+    place.look()
+    place.post(f"/{place.open()[0]['id']}/acknowledge", by="Ada")
+
+    place.failed("Second")
+    place.look()
+
+    (alert,) = place.open()
+    assert (alert["count"], alert["acknowledged_by"], alert["summary"][:7]) == (2, "Ada", "“First”")
+
+
+def test_what_is_found_while_a_rule_is_switched_off_or_deleted_ends(place: Place) -> None:
+    store, ids = place.alerts.store, []
+    for name in ("Off", "Deleted"):
+        ids.append(place.rule("failed", name=name, cooldown_s=3600)["id"])
+    place.failed()
+    place.look()
+    found = place.open()
+    with store.evaluating() as transaction:
+        assert transaction is not None
+        firings = transaction.last_firings(ids)
+        place.api.put(f"/api/alerts/rules/{ids[0]}", json={"name": "Off", "signal": "failed", "enabled": False})
+        place.api.delete(f"/api/alerts/rules/{ids[1]}")
+        ended = Decision({firing.id: replace(firing, rule_id=None) for firing in firings})
+        transaction.write(ended, [], [], place.tracker.now)
+    assert len(place.open()) == len(found) == 2
+
+    place.look()
+
+    assert place.open() == []
+
+
+def test_a_transaction_that_stays_open_holds_back_no_more_than_it_writes(place: Place, dsn: str) -> None:
+    place.rule("failed", cooldown_s=0)
+    late = place.running("Late")
+    other = psycopg2.connect(dsn)
+    other.cursor().execute("SELECT pg_current_xact_id()")
+
+    place.failed("Meanwhile")
+    place.look()
+    assert [alert["summary"][:11] for alert in place.open()] == ["“Meanwhile”"]
+    other.cursor().execute(
+        "INSERT INTO mission_events (mission_id, version, type, at, changes)"
+        " VALUES (%s, 99, 'mission_failed', now(), '{}')",
+        (late,),
+    )
+    place.failed("Meanwhile too")
+    place.look()
+    other.commit()
+    other.close()
+    for _ in range(2):
+        place.look()
+
+    assert late in [alert["mission_id"] for alert in place.open()]
+    assert len(place.all()) == 3
+
+
+def test_more_than_a_page_of_events_is_seen_in_one_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "PAGE", 3)
+    place.rule("failed", cooldown_s=0)
+    ids = {place.failed() for _ in range(10)}
+
+    place.look()
+    place.look()
+
+    assert {alert["mission_id"] for alert in place.all()} == ids
+    assert len(place.all()) == 10
 
 
 def test_two_processes_find_each_event_once(make_tracker: Callable[..., MissionTracker], dsn: str) -> None:
@@ -393,6 +559,155 @@ def test_a_measure_that_is_met_again_within_the_cooldown_is_counted_and_tells_no
     place.alerts.close()
 
 
+def test_what_comes_back_within_the_cooldown_and_stays_is_told_when_that_is_over(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("queue_age", threshold=0, cooldown_s=300)
+    place.webhook(receiver)
+    mission = place.tracker.create(title="Waits")
+    place.look()
+    place.tracker.start(mission.id)
+    place.look()
+    clock.advance(100)
+
+    place.tracker.create(title="Waits for ever")
+    for _ in range(30):
+        place.look()
+        clock.advance(10)
+
+    assert [alert["count"] for alert in place.open()] == [1]
+    assert [alert["count"] for alert in place.all()] == [1, 2]
+    assert len(place.deliveries("waiting")) == 2
+    place.alerts.close()
+
+
+def test_a_cost_counts_for_as_long_as_the_window(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("cost_per_hour", threshold=30, window_s=60)
+    # Five seconds past the minute: that minute is within the window but for those.
+    place.tracker.progress(place.running("Dear"), progress=5, cost_estimate=1.0)
+    clock.advance(60)
+    place.look()
+    assert [alert["value"] for alert in place.open()] == [pytest.approx(55.0)]
+
+    clock.advance(55)
+    place.look()
+
+    assert place.open() == []
+    place.alerts.close()
+
+
+def test_durations_are_judged_by_the_slowest_twentieth(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("duration_p95", threshold=0, min_count=20, window_s=3600)
+    place.rule("slow", threshold=1, min_count=20, window_s=3600)
+
+    def complete_one(took_s: float) -> None:
+        mission_id = place.running()
+        clock.advance(took_s)
+        place.tracker.complete(mission_id)
+
+    for number in range(1, 20):
+        complete_one(number)
+    place.running("Slower than nineteen of twenty")
+    clock.advance(21)
+    place.look()
+    assert place.open() == []  # those are nineteen
+    complete_one(20)
+    place.look()
+
+    assert {alert["signal"]: alert["value"] for alert in place.open()} == {
+        "duration_p95": pytest.approx(19.05),
+        "slow": 1.0,
+    }
+    place.alerts.close()
+
+
+def test_only_missions_slower_than_95_of_100_are_slow(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("slow", threshold=1, min_count=2, window_s=3600)
+    for took_s in (10, 100):
+        mission_id = place.running()
+        clock.advance(took_s)
+        place.tracker.complete(mission_id)
+
+    place.running("In between")
+    clock.advance(95)
+    place.look()
+    assert place.open() == []
+    clock.advance(1)
+    place.look()
+
+    assert [alert["signal"] for alert in place.open()] == ["slow"]
+    place.alerts.close()
+
+
+def test_a_measure_that_fails_keeps_nothing_else_back(place: Place, dsn: str) -> None:
+    ending = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'mission-dashboard alerts' AND wait_event_type = 'Lock'"
+    )
+    place.rule("cost_per_hour", threshold=10)
+    place.rule("failed")
+    place.failed()
+
+    other = psycopg2.connect(dsn)
+    other.cursor().execute("LOCK TABLE mission_minutes IN ACCESS EXCLUSIVE MODE")
+    with ThreadPoolExecutor() as threads:
+        looking = threads.submit(place.look)
+        wait_for(lambda: run_sql(dsn, ending))
+    other.close()
+    with pytest.raises(StoreUnavailable):
+        looking.result()
+
+    assert [alert["signal"] for alert in place.open()] == ["failed"]
+
+
+def test_a_heartbeat_of_a_running_mission_is_no_silence(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    mission_id = place.running()
+    place.rule("silence", threshold=60)
+    run_sql(dsn, "UPDATE alert_rules SET created_at = %s", (clock.now,))
+    clock.advance(59)
+    place.tracker.progress(mission_id, progress=1)
+    clock.advance(59)
+    place.look()
+    assert place.open() == []
+
+    clock.advance(1)
+    place.look()
+
+    assert len(place.open()) == 1
+    place.alerts.close()
+
+
+def test_a_rule_of_silence_waits_from_when_it_was_made(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.failed()
+    clock.advance(7200)
+    place.rule("silence", threshold=3600)
+    run_sql(dsn, "UPDATE alert_rules SET created_at = %s", (clock.now,))
+
+    place.look()
+    assert place.open() == []
+    clock.advance(3600)
+    place.look()
+
+    assert len(place.open()) == 1
+    place.alerts.close()
+
+
 def test_what_a_rule_does_not_end_stays_until_a_person_ends_it(
     make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock
 ) -> None:
@@ -504,6 +819,23 @@ def test_without_a_channel_nothing_is_delivered_and_only_chosen_channels_are_tol
     other.close()
 
 
+def test_a_channel_that_is_off_is_not_told_and_what_waits_for_it_is_given_up(place: Place, receiver: Receiver) -> None:
+    channel = place.webhook(receiver)
+    place.rule("failed", cooldown_s=0)
+    said = {"name": "hook", "kind": "webhook", "webhook": {"url": receiver.url}, "enabled": False}
+    place.failed("Before")
+    place.look()
+    assert place.api.put(f"/api/alerts/channels/{channel['id']}", json=said).status_code == 200
+
+    place.failed("After")
+    place.look()
+    assert [letter["summary"][:8] for letter in place.deliveries("waiting")] == ["“Before”"]
+    place.alerts.start()
+    (dead,) = wait_for(lambda: place.deliveries("dead"))
+
+    assert (dead["last_error"], receiver.taken) == ("The channel was turned off.", [])
+
+
 def test_a_receiver_that_errs_is_tried_again_with_the_same_id(live: Place, receiver: Receiver) -> None:
     receiver.statuses = [500, 503]
     live.rule("failed")
@@ -602,6 +934,20 @@ def test_a_receiver_that_hangs_keeps_nobody_else_waiting(live: Place, receiver: 
     live.failed()
 
     wait_for(lambda: receiver.taken and slow.taken, 5)
+    slow.close()
+
+
+def test_a_receiver_that_hangs_takes_no_more_than_its_turns(live: Place, receiver: Receiver) -> None:
+    slow = Receiver(hangs=True)
+    live.rule("failed", cooldown_s=0)
+    live.webhook(slow)
+    live.webhook(receiver)
+
+    ids = {live.failed() for _ in range(20)}
+
+    wait_for(lambda: len(receiver.taken) == 20, 8)
+    assert {taken.said["data"]["mission_id"] for taken in receiver.taken} == ids
+    assert len(slow.taken) == MAX_OF_CHANNEL
     slow.close()
 
 
@@ -771,6 +1117,28 @@ def test_the_end_is_told_where_a_rule_says_so(live: Place, receiver: Receiver) -
     assert [taken.said["type"] for taken in receiver.taken] == ["alert.firing", "alert.resolved"]
 
 
+def test_the_end_is_told_after_the_beginning_arrived_or_was_given_up(
+    make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(), dsn)
+    place.rule("queue_age", threshold=0, notify_resolved=True)
+    place.webhook(receiver)
+    mission = place.tracker.create(title="Waits")
+    place.look()
+    (beginning,) = place.deliveries("waiting")
+    store, now = place.alerts.store, place.tracker.now
+    later, day = now + timedelta(minutes=5), timedelta(days=1)
+    store.failed(beginning["id"], later, "It answered 500.")
+    place.tracker.start(mission.id)
+    place.look()
+
+    assert len(place.deliveries("waiting")) == 2
+    assert store.lease(place.tracker.now, later, 5) == []
+    store.dead(beginning["id"], later, "It answered 500.")
+    assert [lease.kind for lease in store.lease(place.tracker.now, now + day, 5)] == ["resolved"]
+    place.alerts.close()
+
+
 @pytest.mark.parametrize("moment", ["before it was tried", "while it was being sent"])
 def test_kill_9_between_firing_and_delivery_loses_nothing(data_dir: Path, dsn: str, moment: str) -> None:
     port = free_port()
@@ -855,6 +1223,29 @@ def test_a_silence_of_some_missions_leaves_the_others_loud(place: Place, receive
     place.look()
 
     assert [letter["summary"] for letter in place.deliveries("waiting")] == ["“Loud” failed: out of memory"]
+
+
+def test_a_silence_that_follows_another_keeps_quiet_what_that_one_kept(
+    make_tracker: Callable[..., MissionTracker], dsn: str, clock: FrozenClock, receiver: Receiver
+) -> None:
+    place = Place(make_tracker(clock=clock), dsn)
+    place.rule("failed")
+    place.webhook(receiver)
+    batch = {"type": ["batch"]}
+    place.post("/silences", minutes=10, filter=batch)
+    place.failed(metadata={"type": "batch"})
+    place.look()
+    for kinds in (batch, {"type": ["web"]}):
+        place.post("/silences", minutes=20, filter=kinds)
+
+    clock.advance(601)
+    place.look()
+    assert place.deliveries("waiting") == []
+    clock.advance(600)
+    place.look()
+
+    assert len(place.deliveries("waiting")) == 1
+    place.alerts.close()
 
 
 def test_a_silence_of_one_mission_leaves_the_others_loud(place: Place, receiver: Receiver) -> None:
@@ -953,12 +1344,14 @@ def test_the_password_of_a_mail_server_stays_on_the_way_it_was_given_for(place: 
             {"name": "x", "kind": "email", "email": {"host": "h", "sender": "a@b", "recipients": ["x\r\nRCPT"]}},
         ),
         ("/silences", {"minutes": 0}),
+        ("/silences", {"minutes": 5, "filter": "billing"}),
     ],
 )
 def test_what_is_wrong_is_refused_with_a_sentence(place: Place, path: str, said: dict[str, Any]) -> None:
     answer = place.api.post(f"/api/alerts{path}", json=said)
 
     assert (answer.status_code, bool(answer.get_json()["errors"])) == (422, True)
+    assert "Said" not in answer.text
 
 
 def test_unknown_ids_taken_names_and_odd_queries_are_told(place: Place) -> None:
@@ -994,6 +1387,20 @@ def test_all_alerts_come_in_pages_and_a_deleted_rule_ends_what_it_found(place: P
     assert place.api.delete(f"/api/alerts/rules/{rule['id']}").status_code == 200
 
     assert (place.open(), len(place.all())) == ([], 5)
+
+
+def test_a_channel_is_not_deleted_while_a_rule_tells_it_alone(place: Place, receiver: Receiver) -> None:
+    first, second = (place.webhook(receiver, name=name)["id"] for name in ("First", "Second"))
+    rule = place.rule("failed", channels=[first, second])
+
+    assert place.api.delete(f"/api/alerts/channels/{first}").status_code == 200
+    assert place.get("/rules")["rules"][0]["channels"] == [second]
+    refused = place.api.delete(f"/api/alerts/channels/{second}")
+    assert (refused.status_code, "nobody is told by: 'failed'" in refused.get_json()["detail"]) == (409, True)
+    assert [channel["id"] for channel in place.get("/channels")["channels"]] == [second]
+
+    assert place.api.delete(f"/api/alerts/rules/{rule['id']}").status_code == 200
+    assert place.api.delete(f"/api/alerts/channels/{second}").status_code == 200
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"signal": "stalled"}])

@@ -87,11 +87,16 @@ def test_a_frozen_database_is_told_within_two_seconds_and_live_missions_stay_rea
             urllib.request.urlopen(f"{dashboard.url}/readyz", timeout=5)
         with urllib.request.urlopen(f"{dashboard.url}/livez", timeout=5) as alive:
             assert alive.status == 200
+        with urllib.request.urlopen(f"{dashboard.url}/metrics", timeout=5) as told:
+            metrics = told.read().decode()
+        system = dashboard.get("/api/system")["system"]
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
 
     assert (ready.value.code, ready.value.headers["Retry-After"]) == (503, "1")
+    assert "\nmission_dashboard_database_up 0.0\n" in metrics
+    assert (system["database"]["up"], system["alerts"]) == (False, None)
     assert (first[0], first[1], first[2] < 2.5) == (503, "1", True)
     assert (then[0], then[2] < 2.5) == (503, True)
     assert (shown["degraded"], one["status"], running, health.value.code) == (True, "running", 1, 503)

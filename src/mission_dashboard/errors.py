@@ -145,6 +145,15 @@ class NameTaken(MissionDashboardError):
         super().__init__(f"The name {name!r} is taken. Choose another.")
 
 
+class OnlyChannel(MissionDashboardError):
+    """Rules tell this channel alone; nothing was deleted."""
+
+    def __init__(self, rules: Sequence[str]) -> None:
+        self.rules = rules
+        named = ", ".join(repr(rule) for rule in rules[:5])
+        super().__init__(f"Without this channel nobody is told by: {named}. Give each another channel, or delete it.")
+
+
 class NotDead(MissionDashboardError):
     """The delivery was not given up: it arrived, or is being tried."""
 

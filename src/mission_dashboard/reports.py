@@ -418,7 +418,7 @@ def _problem(model: type[Said], details: Any) -> FieldProblem:
         return FieldProblem(path, f"is not a known field. Known fields: {known}.")
     if details["type"] == "missing":
         return FieldProblem(path, "is required.")
-    if details["type"] == "dict_type":
+    if details["type"] in ("dict_type", "model_type"):
         return FieldProblem(path, "should be a JSON object.")
     message = str(details["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return FieldProblem(path, f"{message[:1].lower()}{message[1:].rstrip('.')}.")

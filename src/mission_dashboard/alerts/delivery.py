@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -21,6 +22,8 @@ from mission_dashboard.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 MAX_PARALLEL = 8
+MAX_OF_CHANNEL = 2
+"""So many at once go to the same channel: one that hangs must not take every turn."""
 LEASE_S = 60.0
 """Longer than a channel may take."""
 LOOK_EVERY_S = 1.0
@@ -57,6 +60,8 @@ class Delivery:
         self._clock = clock
         self._patience = patience
         self._turns = threading.Semaphore(MAX_PARALLEL)
+        self._counting = threading.Lock()
+        self._sending = Counter[str]()
         self._wake = threading.Event()
         self._closed = False
         self._is_away = False
@@ -93,13 +98,14 @@ class Delivery:
             self._turns.acquire()
             try:
                 now = self._clock()
-                leases = self._store.lease(now, now + timedelta(seconds=LEASE_S), 1)
+                leases = self._store.lease(now, now + timedelta(seconds=LEASE_S), 1, self._busy())
             except BaseException:
                 self._turns.release()
                 raise
             if not leases:
                 self._turns.release()
                 return
+            self._count(leases[0], 1)
             threading.Thread(target=self._send_and_note, args=(leases[0],), name="alert-send", daemon=True).start()
 
     def _send_and_note(self, lease: Lease) -> None:
@@ -110,7 +116,19 @@ class Delivery:
         except Exception:  # the top of a thread: its lease ends, and it is tried again
             logger.exception("delivery %s failed", lease.id)
         finally:
+            self._count(lease, -1)
             self._turns.release()
+            self._wake.set()
+
+    def _busy(self) -> Sequence[str]:
+        with self._counting:
+            return [channel for channel, sending in self._sending.items() if sending >= MAX_OF_CHANNEL]
+
+    def _count(self, lease: Lease, more: int) -> None:
+        with self._counting:
+            self._sending[lease.channel.id] += more
+            if not self._sending[lease.channel.id]:
+                del self._sending[lease.channel.id]
 
     def _send(self, lease: Lease) -> None:
         try:

@@ -95,7 +95,8 @@ class Evaluation:
         new_id: Callable[[], str],
     ) -> None:
         self._rules = {rule.id: rule for rule in rules}
-        self._last = {firing.rule_id: firing for firing in last if firing.rule_id}
+        # What a rule found when it was about something else says nothing of what it finds now.
+        self._last = {one.rule_id: one for one in last if one.rule_id and self._is_about(one)}
         self._open = {firing.id: firing for firing in opened if firing.resolved_at is None}
         self._silences = silences
         self._now = now
@@ -119,12 +120,15 @@ class Evaluation:
         last = self._last.get(rule.id)
         quiet = self._quiet(rule.id, happening.mission_id, happening.values)
         # What was kept quiet tells nobody, so it does not excuse what follows from being told.
+        summary = summary_of(happening, rule.signal)
         if last and not (last.silenced and not quiet) and self._is_cooling(rule, last):
             missions = tuple(dict.fromkeys((*last.missions, happening.mission_id)))[:MAX_MISSIONS]
-            # It lives on when its earlier missions were settled: this one is not.
-            self._keep(replace(last, count=last.count + 1, last_at=self._now, missions=missions, resolved_at=None))
+            if last.resolved_at is not None:
+                # It lives on when its earlier missions were settled: this one is not, and it is of this one now.
+                last = replace(last, summary=summary[:MAX_SUMMARY], mission_id=happening.mission_id, resolved_at=None)
+            self._keep(replace(last, count=last.count + 1, last_at=self._now, missions=missions))
             return
-        firing = self._new(rule, summary_of(happening, rule.signal), quiet)
+        firing = self._new(rule, summary, quiet)
         self._begin(replace(firing, mission_id=happening.mission_id, missions=(happening.mission_id,)))
 
     def _end_those_of(self, happening: Happening) -> None:
@@ -155,11 +159,14 @@ class Evaluation:
             self.end(replace(opened, value=opened.value if value is None else value))
 
     def _measured_high(self, rule: Rule, value: float, last: Firing | None, opened: Firing | None) -> None:
-        if opened:
+        if opened and (opened.count == 1 or self._is_cooling(rule, opened)):
             self._keep(replace(opened, value=value, last_at=self._now))
         elif last and self._is_cooling(rule, last):
             self._keep(replace(last, value=value, last_at=self._now, resolved_at=None, count=last.count + 1))
         else:
+            if opened:
+                # It ended and came back, of which nobody was told, and it stays: the cooldown does not hide that.
+                self._keep(replace(opened, resolved_at=self._now))
             quiet = self._quiet(rule.id, None, None)
             summary = f"{rule.name}: {measured(rule.signal, value)}, limit {measured(rule.signal, rule.threshold or 0)}"
             self._begin(replace(self._new(rule, summary, quiet), value=value, threshold=rule.threshold))
@@ -173,20 +180,24 @@ class Evaluation:
         if rule is not None and rule.notify_resolved and not ended.silenced:
             self.decision.told.append((ended, "resolved"))
 
-    def unsilence(self, firing: Firing) -> None:
-        """Tell of what a silence held back, once it is over; a silence of some missions holds until then too."""
+    def unsilence(self, firing: Firing, values: Mapping[str, str | None]) -> None:
+        """Tell of what a silence held back, once it is over and no other holds; with the values of its mission."""
         current = self.decision.changed.get(firing.id, firing)
         if current.resolved_at is not None or not current.silenced:
             return
         if any(silence.id in current.silenced_by for silence in self._silences):
             return
-        if not self._quiet(firing.rule_id, firing.mission_id, None):
+        if not self._quiet(firing.rule_id, firing.mission_id, values if firing.mission_id else None):
             self.decision.told.append((self._keep(replace(current, silenced_by=())), "firing"))
 
     def _quiet(
         self, rule_id: str | None, mission_id: str | None, values: Mapping[str, str | None] | None
     ) -> tuple[str, ...]:
         return tuple(one.id for one in self._silences if one.holds_back(rule_id, mission_id, values))
+
+    def _is_about(self, firing: Firing) -> bool:
+        rule = self._rules.get(firing.rule_id or "")
+        return rule is not None and rule.signal is firing.signal
 
     def _is_cooling(self, rule: Rule, last: Firing) -> bool:
         return self._now < last.fired_at + timedelta(seconds=rule.cooldown_s)

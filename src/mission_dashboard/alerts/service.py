@@ -20,7 +20,7 @@ from mission_dashboard.alerts.rules import USUAL_RULES, WATCHED, Channel, Filter
 from mission_dashboard.alerts.said import AlertChannelSaid, AlertFilterSaid, AlertRuleSaid, AlertSilenceSaid
 from mission_dashboard.alerts.store import AlertStore, Summary
 from mission_dashboard.alerts.store import Delivery as Letter
-from mission_dashboard.errors import AlertNotFound, InvalidValue, NotDead, Unavailable
+from mission_dashboard.errors import AlertNotFound, InvalidValue, NotDead, OnlyChannel, Unavailable
 from mission_dashboard.events import Change
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.reports import understand
@@ -119,8 +119,7 @@ class Alerts:
             self._closing.wait(REST_S)
 
     def _look(self) -> None:
-        while self._evaluator.run():
-            pass
+        self._evaluator.run()
         self._tell()
         if time.monotonic() - self._forgot_at >= FORGET_EVERY_S:
             self._forgot_at = time.monotonic()
@@ -210,7 +209,9 @@ class Alerts:
         return _found(found, "channel", channel_id)
 
     def drop_channel(self, channel_id: str) -> None:
-        """Delete a channel with what waits for it; raise `AlertNotFound`."""
+        """Delete a channel with what waits for it; raise `AlertNotFound`, `OnlyChannel`."""
+        if alone := [rule.name for rule in self.store.rules() if set(rule.channels or ()) == {channel_id}]:
+            raise OnlyChannel(alone)
         if not self.store.drop_channel(channel_id):
             raise AlertNotFound("channel", channel_id)
 

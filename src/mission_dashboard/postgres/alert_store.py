@@ -71,6 +71,16 @@ IS_MEANT = " AND ".join(
     f"(%(f_{name})s::text[] IS NULL OR {COLUMN_OF.get(name, name)} = ANY(%(f_{name})s))" for name in FILTERS
 )
 
+# Whether rules look at an event: seen now, after the place, of a kind they watch or a report of a stalled mission, a
+# sign of life whatever it says.
+IS_WATCHED = """(
+    pg_visible_in_snapshot(committed_in, %(now)s::pg_snapshot)
+    AND committed_in >= %(transaction)s::text::xid8
+    AND (committed_in > %(transaction)s::text::xid8 OR (mission_id, version) > (%(mission_id)s, %(version)s))
+    AND (type = ANY(%(types)s) OR changes ? 'stalled_reason')
+    AND EXISTS (SELECT 1 FROM missions WHERE id = mission_id)
+)"""
+
 
 class PostgresAlertStore:
     """What `AlertStore` asks for. Its connections are apart from those that serve missions."""
@@ -197,11 +207,11 @@ class PostgresAlertStore:
 
     # Deliveries.
 
-    def lease(self, at: datetime, until: datetime, limit: int) -> list[Lease]:
-        """Take deliveries that are due, for as long as the lease."""
+    def lease(self, at: datetime, until: datetime, limit: int, busy: Sequence[str] = ()) -> list[Lease]:
+        """Take deliveries that are due, for as long as the lease, other than those of busy channels."""
         return [
             Lease(row[0], row[1], row[2], Channel(*row[3:9]), _firing_of(row[9:]))
-            for row in self._fetch("lease_deliveries", at=at, until=until, limit=limit)
+            for row in self._fetch("lease_deliveries", at=at, until=until, limit=limit, busy=list(busy))
         ]
 
     def delivered(self, delivery_id: str, at: datetime) -> None:
@@ -244,7 +254,7 @@ class _Transaction:
         self.place = Place(*self._fetch("alert_place")[0])
         if self.place.transaction > self.place.horizon:
             self._fetch("forget_alert_transactions")
-            self.place = replace(self.place, transaction=self.place.horizon, mission_id="", version=0)
+            self.place = replace(self.place, seen=self.place.now)
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
         return fetch(self._connection, self._sql[query], parameters)
@@ -256,15 +266,16 @@ class _Transaction:
             transaction=place.transaction,
             mission_id=place.mission_id,
             version=place.version,
-            horizon=place.horizon,
+            seen=place.seen,
+            now=place.now,
             types=[kind.value for kind in WATCHED],
             limit=limit,
         )
         return [_happening_of(row) for row in rows]
 
-    def move(self, transaction: int, mission_id: str, version: int) -> None:
-        """Note up to where events were seen."""
-        self._fetch("move_alert_place", transaction=transaction, mission_id=mission_id, version=version)
+    def move(self, seen: str) -> None:
+        """Note what was seen of the events: all that a snapshot has."""
+        self._fetch("move_alert_place", seen=seen)
 
     def measured(self, at: datetime) -> None:
         """Note when measures were taken."""
@@ -302,9 +313,14 @@ class _Transaction:
         """Return what is open because of these missions."""
         return [_firing_of(row) for row in self._fetch("open_of_missions", missions=list(mission_ids))]
 
-    def silenced(self) -> list[Firing]:
-        """Return what a silence held back and is open."""
-        return [_firing_of(row) for row in self._fetch("silenced_firings")]
+    def silenced(self) -> list[tuple[Firing, Mapping[str, str | None]]]:
+        """Return what a silence held back and is open, with the values of its mission, if it has one."""
+        rows = self._fetch("silenced_firings")
+        return [(_firing_of(row[: len(FIRING)]), dict(zip(FILTERS, row[len(FIRING) :], strict=True))) for row in rows]
+
+    def end_strays(self, at: datetime) -> None:
+        """End what rules found that are off, deleted or about something else."""
+        self._fetch("end_stray_firings", at=at)
 
     def quiet_since(self, before: datetime) -> list[Firing]:
         """Return what happened once and was not followed by more."""
@@ -343,7 +359,8 @@ def _read_queries() -> dict[str, str]:
     columns = ", ".join(f"alert_firings.{column}" for column in FIRING)
     statements = {name: getattr(queries, name).sql.rstrip().rstrip(";") for name in names}
     return {
-        name: sql.replace("{filter}", f"({IS_MEANT})").replace("{firing}", columns) for name, sql in statements.items()
+        name: sql.replace("{filter}", f"({IS_MEANT})").replace("{firing}", columns).replace("{watched}", IS_WATCHED)
+        for name, sql in statements.items()
     }
 
 

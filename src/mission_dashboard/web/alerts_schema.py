@@ -195,7 +195,7 @@ ALERT_PATHS: tuple[Path, ...] = (
         (),
         CHANGES,
     ),
-    ("DELETE", "/api/alerts/channels/{channel_id}", "Delete a channel", "Done", None, 200, (), ENDS),
+    ("DELETE", "/api/alerts/channels/{channel_id}", "Delete a channel", "Done", None, 200, (), (*ENDS, 409)),
     ("POST", "/api/alerts/channels/{channel_id}/test", "Send a test", "AlertTested", None, 200, (), ENDS),
     ("GET", "/api/alerts/silences", "Silences that hold", "AlertSilences", None, 200, (), READS),
     (

@@ -40,6 +40,7 @@ TABLE: Mapping[type[errors.MissionDashboardError], Row] = {
     errors.NotAllowed: Row(403, "Not allowed"),
     errors.AlertNotFound: Row(404, "Not found"),
     errors.NameTaken: Row(409, "The name is taken"),
+    errors.OnlyChannel: Row(409, "A rule needs this channel"),
     errors.NotDead: Row(409, "Not a dead letter"),
     errors.VersionMismatch: Row(412, "The mission has changed"),
     NotJson: Row(415, "Not JSON"),

@@ -4,8 +4,8 @@ SELECT pg_try_advisory_xact_lock(1297700933, 1);
 
 -- name: alert_place
 SELECT
-    transaction, mission_id, version, measured_at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-    EXISTS (SELECT 1 FROM alert_rules WHERE enabled)
+    transaction, mission_id, version, measured_at, seen::text, pg_current_snapshot()::text,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint, EXISTS (SELECT 1 FROM alert_rules WHERE enabled)
 FROM alert_cursor;
 
 -- name: forget_alert_transactions!
@@ -13,25 +13,40 @@ FROM alert_cursor;
 UPDATE alert_rules SET active_from = 0;
 
 -- name: move_alert_place!
-UPDATE alert_cursor SET transaction = :transaction, mission_id = :mission_id, version = :version;
+UPDATE alert_cursor
+SET seen = :seen, transaction = pg_snapshot_xmin(:seen::pg_snapshot)::text::bigint, mission_id = '', version = 0;
 
 -- name: alert_measured!
 UPDATE alert_cursor SET measured_at = :at;
 
 -- name: alert_events
--- What happened since the cursor, behind the oldest transaction that still runs, with the missions as they are now.
+-- What can be seen in one snapshot and not in an earlier one, from a place on, with the missions as they are now.
+WITH watched AS (
+    (
+        SELECT mission_id, version, type, at, changes, committed_in
+        FROM mission_events AS e
+        WHERE committed_in >= pg_snapshot_xmax(:seen::pg_snapshot) AND {watched}
+        ORDER BY committed_in, mission_id, version
+        LIMIT :limit
+    )
+    UNION ALL
+    SELECT e.mission_id, e.version, e.type, e.at, e.changes, e.committed_in
+    FROM (SELECT pg_snapshot_xip(:seen::pg_snapshot) AS xid) AS open_then
+    CROSS JOIN LATERAL (
+        SELECT mission_id, version, type, at, changes, committed_in
+        FROM mission_events AS e
+        WHERE committed_in = open_then.xid AND {watched}
+        ORDER BY mission_id, version
+        LIMIT :limit
+    ) AS e
+)
 SELECT
     e.committed_in::text::bigint, e.mission_id, e.version, e.type, e.at, e.changes ->> 'budget_state',
     m.title, m.mission_type, m.agent_type, m.model_used, m.priority, m.error_message, m.stalled_reason,
     m.question ->> 'text', m.retry_of, (m.receipt ->> 'unconfirmed')::boolean,
     e.changes ? 'stalled_reason' AND e.changes ->> 'stalled_reason' IS NULL
-FROM mission_events AS e
+FROM watched AS e
 JOIN missions AS m ON m.id = e.mission_id
-WHERE e.committed_in >= :transaction::text::xid8
-    AND e.committed_in < :horizon::text::xid8
-    AND (e.committed_in > :transaction::text::xid8 OR (e.mission_id, e.version) > (:mission_id, :version))
-    -- Any report of a stalled mission is a sign of life.
-    AND (e.type = ANY(:types) OR e.changes ? 'stalled_reason')
 ORDER BY e.committed_in, e.mission_id, e.version
 LIMIT :limit;
 
@@ -97,6 +112,10 @@ DO UPDATE SET name = excluded.name, config = excluded.config, enabled = excluded
 RETURNING created_at;
 
 -- name: drop_channel
+-- Rules that name it name it no longer.
+WITH named AS (
+    UPDATE alert_rules SET channels = array_remove(channels, :id::uuid) WHERE :id::uuid = ANY(channels)
+)
 DELETE FROM alert_channels WHERE id = :id
 RETURNING 1;
 
@@ -149,9 +168,10 @@ FROM alert_firings
 WHERE resolved_at IS NULL AND missions && :missions;
 
 -- name: silenced_firings
--- What was held back by a silence, and nobody has seen to.
-SELECT {firing}
+-- What was held back by a silence, and nobody has seen to, with what silences ask of its mission.
+SELECT {firing}, missions.mission_type, missions.agent_type, missions.model_used, missions.priority
 FROM alert_firings
+LEFT JOIN missions ON missions.id = alert_firings.mission_id
 WHERE resolved_at IS NULL AND silenced_by <> '{}' AND acknowledged_at IS NULL;
 
 -- name: quiet_firings
@@ -162,7 +182,18 @@ JOIN alert_rules ON alert_rules.id = rule_id AND alert_rules.resolves
 WHERE resolved_at IS NULL AND last_at < :before AND alert_firings.signal = ANY(:signals)
 LIMIT 100;
 
+-- name: end_stray_firings!
+-- A rule that was switched off or deleted while it was evaluated may have found something after its end.
+UPDATE alert_firings SET resolved_at = :at
+WHERE resolved_at IS NULL
+    AND NOT EXISTS (
+        SELECT 1
+        FROM alert_rules
+        WHERE alert_rules.id = rule_id AND alert_rules.enabled AND alert_rules.signal = alert_firings.signal
+    );
+
 -- name: put_firing!
+-- Who looks after it does so of what it is about: where it lives on for another mission, nobody has seen to that one.
 INSERT INTO alert_firings (
     id, rule_id, rule_name, signal, severity, summary, mission_id, missions, value, threshold, count, fired_at,
     last_at, resolved_at, acknowledged_at, acknowledged_by, silenced_by
@@ -174,6 +205,11 @@ VALUES (
 ON CONFLICT (id)
 DO UPDATE SET
     summary = excluded.summary,
+    mission_id = excluded.mission_id,
+    acknowledged_at = CASE
+        WHEN alert_firings.mission_id IS NOT DISTINCT FROM excluded.mission_id THEN alert_firings.acknowledged_at END,
+    acknowledged_by = CASE
+        WHEN alert_firings.mission_id IS NOT DISTINCT FROM excluded.mission_id THEN alert_firings.acknowledged_by END,
     missions = excluded.missions,
     value = excluded.value,
     count = excluded.count,
@@ -213,14 +249,24 @@ VALUES (:id, :firing_id, :channel_id, :kind, :at, :at)
 ON CONFLICT (firing_id, channel_id, kind) DO NOTHING;
 
 -- name: lease_deliveries
--- Take what is due; who dies with it leaves it due again when the lease ends.
+-- Take what is due; who dies with it leaves it due again when the lease ends. Not for channels that are busy, and the
+-- end of an alert not before its beginning arrived or was given up: the last word would be that it goes on.
 WITH due AS (
     SELECT id
-    FROM alert_deliveries
-    WHERE delivered_at IS NULL AND dead_at IS NULL AND due_at <= :at
+    FROM alert_deliveries AS d
+    WHERE delivered_at IS NULL AND dead_at IS NULL AND due_at <= :at AND NOT channel_id = ANY(:busy::uuid[])
+        AND NOT (
+            kind = 'resolved'
+            AND EXISTS (
+                SELECT 1
+                FROM alert_deliveries AS began
+                WHERE began.firing_id = d.firing_id AND began.channel_id = d.channel_id AND began.kind = 'firing'
+                    AND began.delivered_at IS NULL AND began.dead_at IS NULL
+            )
+        )
     ORDER BY due_at, id
     LIMIT :limit
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF d SKIP LOCKED
 ),
 leased AS (
     UPDATE alert_deliveries SET due_at = :until, attempts = attempts + 1
@@ -299,13 +345,18 @@ FROM missions
 WHERE completed_at >= :since AND status IN ('completed', 'failed') AND {filter};
 
 -- name: measure_cost_per_hour
--- US dollars an hour: by the minute in which they were reported, or with a filter those of the missions that finished.
+-- US dollars an hour: by the minute in which they were reported, of which the window may have a part, or with a filter
+-- those of the missions that finished.
 SELECT
     CASE WHEN :is_filtered
         THEN (
             SELECT coalesce(sum(cost_estimate), 0) FROM missions WHERE completed_at >= :since AND {filter}
         )
-        ELSE (SELECT coalesce(sum(cost), 0)::float8 FROM mission_minutes WHERE minute > :since)
+        ELSE (
+            SELECT coalesce(sum(cost * least(1, extract(epoch FROM minute - :since) / 60 + 1)), 0)::float8
+            FROM mission_minutes
+            WHERE minute > :since::timestamptz - interval '1 minute'
+        )
     END * 3600 / :window_s,
     :min_count::bigint;
 
