@@ -567,7 +567,7 @@ class MissionTracker:
         """Call ``watcher`` with each batch that this process commits, and the seconds its commit took."""
         self._watch = watcher
 
-    # The writer's work; only its threads come here, one at a time but for `_draft`.
+    # The writer's work; only its thread comes here, and another one to `_draft`.
 
     def _draft(self, pendings: Sequence[Pending]) -> Draft | None:
         """Stage a batch on top of the one that is being committed, as far as memory alone is enough for it.
@@ -635,7 +635,7 @@ class MissionTracker:
         if not stage.is_empty:
             self._on_its_way = (number, stage)
             try:
-                with together(places, "commit", **_size_of(stage)):
+                with together(places, "commit", **_size_of(stage)), self._writer.drafting():
                     self._store.write_batch(batch)
             finally:
                 self._on_its_way = None

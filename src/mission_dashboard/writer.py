@@ -10,7 +10,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -93,16 +94,13 @@ DraftT = TypeVar("DraftT")
 
 
 class Writer(Generic[DraftT]):
-    """A bounded queue and the two threads that empty it, one batch on its way to the database at a time.
+    """A bounded queue, and the thread that empties it.
 
-    ``write(pendings, draft)`` commits and answers a batch; ``draft(pendings)`` does what can be done of that while
-    another batch is being committed, and may return ``None``; ``probe()`` raises `StoreUnavailable` while the store is
-    away and otherwise brings memory up to date with it; ``follow()`` takes over what other processes wrote: here,
-    between two batches, because nothing of our own is on its way then; ``on_state(up)`` hears of each flip; each
-    thread begins with ``begin()``.
-
-    The threads take turns by two locks, taken in this order: who holds ``_taking`` takes from the queue, who holds
-    ``_committing`` talks to the database. All but ``draft`` is called with the second.
+    ``write(pendings, draft)`` commits and answers a batch; ``draft(pendings)`` does ahead what can be done of that, and
+    may return ``None``: a second thread calls it while `drafting` lasts and a whole batch waits; ``probe()`` raises
+    `StoreUnavailable` while the store is away and otherwise brings memory up to date with it; ``follow()`` takes over
+    what other processes wrote: here, between two batches, because nothing of our own is on its way then;
+    ``on_state(up)`` hears of each flip; the thread that does all but draft begins with ``begin()``.
     """
 
     def __init__(
@@ -127,15 +125,18 @@ class Writer(Generic[DraftT]):
         self._depth = 0
         self._wake = threading.Condition()
         self._closing = False
+        self._may_draft = threading.Condition()
+        self._is_drafting_time = False
         self._taking = threading.Lock()
-        self._committing = threading.Lock()
+        """Held by who takes from the queue, until what was taken has its draft."""
+        self._drafted: tuple[list[Pending], DraftT | None] | None = None
         self._threads: list[threading.Thread] = []
         self.up = True
 
     def start(self) -> None:
         """Begin to write."""
-        for number in (1, 2):
-            thread = threading.Thread(target=self._run, name=f"mission-writer-{number}", daemon=True)
+        for name, work in (("mission-writer", self._run), ("mission-drafter", self._draft_ahead)):
+            thread = threading.Thread(target=work, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -145,6 +146,8 @@ class Writer(Generic[DraftT]):
         with self._wake:
             self._closing = True
             self._wake.notify()
+        with self._may_draft:
+            self._may_draft.notify()
         for thread in self._threads:
             thread.join(max(0.0, ends_at - time.monotonic()))
 
@@ -165,14 +168,14 @@ class Writer(Generic[DraftT]):
             self._queue.append(pending)
             self._depth += pending.weight
             self._wake.notify()
+        self._offer_draft()
         answers = pending.wait(ANSWER_TIMEOUT_S)
         return self._give_up(pending) if answers is None else answers
 
     def follow_soon(self) -> None:
         """Look soon for what others wrote."""
         self._follow_within(0.0)
-        with self._wake:
-            self._wake.notify()
+        self._wake_writer()
 
     def state(self) -> QueueState:
         """Return how long the queue is."""
@@ -192,30 +195,60 @@ class Writer(Generic[DraftT]):
             raise StoreUnavailable(UNKNOWN)
         return answers
 
-    def _run(self) -> None:
-        self._begin()
-        while not self._is_done():
+    @contextmanager
+    def drafting(self) -> Iterator[None]:
+        """Let the next batch be drafted, if a whole one waits: while this one is committed there is time for it."""
+        self._is_drafting_time = True
+        self._offer_draft()
+        try:
+            yield
+        finally:
+            self._is_drafting_time = False
+
+    def _offer_draft(self) -> None:
+        if self._is_drafting_time and self._is_full():
+            with self._may_draft:
+                self._may_draft.notify()
+
+    def _is_full(self) -> bool:
+        return self._depth >= BATCH_LIMIT
+
+    def _draft_ahead(self) -> None:
+        while True:
+            with self._may_draft:
+                if self._closing:
+                    return
+                self._may_draft.wait()
             with self._taking:
-                self._await_work()
-                batch = self._take(only_full=True)
-                draft = self._drafted(batch) if batch else None
-                self._committing.acquire()
-            try:
-                # Without a draft, what is queued by now: while it is committed, the server looks at the next requests.
-                self._do(batch or self._take(), draft)
-            finally:
-                self._committing.release()
+                if self._is_drafting_time and self._is_full() and self._drafted is None:
+                    batch = self._take()
+                    self._drafted = batch, self._draft_of(batch)
+                    self._wake_writer()
 
-    def _is_done(self) -> bool:
+    def _wake_writer(self) -> None:
         with self._wake:
-            return self._closing and not self._queue
+            self._wake.notify()
 
-    def _drafted(self, batch: Sequence[Pending]) -> DraftT | None:
+    def _draft_of(self, batch: Sequence[Pending]) -> DraftT | None:
         try:
             return self._draft(batch)
         except Exception:  # the top of a thread, where the batch is no worse for having no draft
             logger.exception("no draft could be made of a batch of %d", len(batch))
             return None
+
+    def _run(self) -> None:
+        self._begin()
+        while not self._is_done():
+            self._await_work()
+            with self._taking:
+                drafted, self._drafted = self._drafted, None
+                # What is queued by now, and no more: while it is committed, the server looks at the next requests.
+                batch, draft = drafted or (self._take(), None)
+            self._do(batch, draft)
+
+    def _is_done(self) -> bool:
+        with self._taking, self._wake:
+            return self._closing and not self._queue and self._drafted is None
 
     def _do(self, batch: Sequence[Pending], draft: DraftT | None) -> None:
         try:
@@ -261,16 +294,14 @@ class Writer(Generic[DraftT]):
     def _await_work(self) -> None:
         with self._wake:
             due_s = min(self._probe_at, self._next_follow_at if self.up else self._probe_at) - time.monotonic()
-            if not self._queue and not self._closing and due_s > 0:
+            if not self._queue and self._drafted is None and not self._closing and due_s > 0:
                 self._wake.wait(due_s)
 
-    def _take(self, *, only_full: bool = False) -> list[Pending]:
-        """Take what is queued, up to a batch's worth; with ``only_full`` nothing where there is less than that."""
+    def _take(self) -> list[Pending]:
+        """Take what is queued, up to a batch's worth."""
         batch: list[Pending] = []
         taken = 0
         with self._wake:
-            if only_full and self._depth < BATCH_LIMIT:
-                return batch
             while self._queue and taken < BATCH_LIMIT:
                 pending = self._queue.popleft()
                 taken += pending.weight

@@ -116,7 +116,7 @@ class PostgresStore:
         self._sql = {**_read_queries(QUERIES), **_read_queries(RETENTION_QUERIES)}
         self._pool = Pool(dsn, POOL_SIZE)
         self._writer: Connection | None = None
-        self._writing_threads: set[int] = set()
+        self._writing_thread: int | None = None
         self._shard = 0
         self._hints = Hints(dsn, lambda payload: self._fetch("tell_others", payload=payload))
         self.server_version = ""
@@ -150,7 +150,7 @@ class PostgresStore:
             fetch(connection, self._sql["forget_transactions"])
             fetch(connection, self._sql["rename_database"])
 
-    # Writing: only the tracker's writer calls these, one of its threads at a time but for `prepared`.
+    # Writing: only the tracker's writer calls these, and another thread `prepared`.
 
     def prepared(self, batch: Batch) -> Batch:
         """Do ahead what `write_batch` would do before it talks to the server."""
@@ -159,7 +159,7 @@ class PostgresStore:
 
     def read_where_written(self) -> None:
         """Let this thread read on the connection that writes: it must not wait for readers with slow searches."""
-        self._writing_threads.add(threading.get_ident())
+        self._writing_thread = threading.get_ident()
 
     def write_batch(self, batch: Batch) -> None:
         """Commit the batch.
@@ -265,7 +265,7 @@ class PostgresStore:
     # Reading.
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
-        if threading.get_ident() in self._writing_threads:
+        if threading.get_ident() == self._writing_thread:
             connection = self._writing()
             with _lost_means_unavailable(self._drop_writer):
                 return fetch(connection, self._sql[query], parameters)
