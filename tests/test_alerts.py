@@ -37,6 +37,7 @@ from mission_dashboard.config import Settings
 from mission_dashboard.control import Rules
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.postgres import alert_store
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
 from mission_dashboard.queries import Query
 from mission_dashboard.web.alerts import make_alerts
@@ -668,6 +669,29 @@ def test_a_measure_that_fails_keeps_nothing_else_back(place: Place, dsn: str) ->
         looking.result()
 
     assert [alert["signal"] for alert in place.open()] == ["failed"]
+
+
+def test_a_measure_that_takes_too_long_keeps_no_other_back_and_ends_nothing(
+    place: Place, dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.rule("cost_per_hour", threshold=10)
+    place.rule("queue_age", threshold=1)
+    mission_id = place.running()
+    place.tracker.progress(mission_id, cost_estimate=10_000.0)
+    place.look()
+    assert [alert["signal"] for alert in place.open()] == ["cost_per_hour"]
+    run_sql(dsn, "UPDATE alert_cursor SET measured_at = NULL")
+    waiting = place.tracker.create(title="waits")
+    run_sql(dsn, "UPDATE missions SET created_at = now() - interval '1 hour' WHERE id = %s", (waiting.id,))
+    monkeypatch.setattr(alert_store, "MEASURE_TIMEOUT_S", 0.3)
+
+    other = psycopg2.connect(dsn)
+    other.cursor().execute("LOCK TABLE mission_minutes IN ACCESS EXCLUSIVE MODE")
+    place.look()
+    other.close()
+
+    assert sorted(alert["signal"] for alert in place.open()) == ["cost_per_hour", "queue_age"]
+    assert "could not be measured within 0.3 s" in caplog.text
 
 
 def test_a_heartbeat_of_a_running_mission_is_no_silence(
@@ -1327,6 +1351,8 @@ def test_the_password_of_a_mail_server_stays_on_the_way_it_was_given_for(place: 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
+        ("/rules", {"name": "  ", "signal": "failed"}),
+        ("/channels", {"name": "  ", "kind": "browser"}),
         ("/rules", {"name": "x", "signal": "error_rate"}),
         ("/rules", {"name": "x", "signal": "failed", "threshold": 3}),
         ("/rules", {"name": "x", "signal": "nothing"}),

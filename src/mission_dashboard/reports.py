@@ -148,9 +148,8 @@ ErrorText = Annotated[str, Field(max_length=MAX_ERROR), AfterValidator(storable_
 Question = Annotated[
     str, Field(min_length=1, max_length=MAX_QUESTION), AfterValidator(storable_text), AfterValidator(_filled_text)
 ]
-Option = Annotated[
-    str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(storable_text), AfterValidator(_filled_text)
-]
+FilledName = Annotated[Name, AfterValidator(_filled_text)]
+Option = FilledName
 Progress = Annotated[float, Field(ge=0, le=100)]
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 Cost = Annotated[float, Field(ge=0, le=MAX_COST)]
@@ -388,7 +387,7 @@ class DayBudgetSaid(Said):
 class KeySaid(Said):
     """A new key for a program, or for a person to log in with."""
 
-    name: Name = Field(description="what it is for; people read it in the audit log")
+    name: FilledName = Field(description="what it is for; people read it in the audit log")
     scopes: list[Literal["report", "read", "operate", "admin"]] = Field(
         min_length=1, max_length=4, description="what it may do; operate includes report and read, admin all"
     )

@@ -83,8 +83,8 @@ class Evaluator:
             return  # another process did meanwhile
         with self._evaluation(transaction, (), now) as (rules, evaluation):
             for rule in rules:
-                if rule.is_measure:
-                    evaluation.measure(rule, *transaction.measure(rule, now))
+                if rule.is_measure and (measured := transaction.measure(rule, now)) is not None:
+                    evaluation.measure(rule, *measured)
             for firing in transaction.quiet_since(now - QUIET_AFTER):
                 evaluation.end(firing)
             for firing, values in transaction.silenced():

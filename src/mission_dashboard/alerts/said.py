@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from mission_dashboard.alerts.rules import MEASURES, Severity, Signal
 from mission_dashboard.alerts.signing import secret_bytes
 from mission_dashboard.missions import MissionPriority, MissionStatus
-from mission_dashboard.reports import MissionId, Name, Said, Uuid, storable_text
+from mission_dashboard.reports import FilledName, MissionId, Name, Said, Uuid, storable_text
 
 MAX_URL = 2_000
 DAY_S = 86_400
@@ -61,7 +61,7 @@ class AlertFilterSaid(Said):
 class AlertRuleSaid(Said):
     """A rule on events of missions, or on a number measured over many."""
 
-    name: Name
+    name: FilledName
     signal: Annotated[Signal, Field(strict=False)] = Field(description="what it watches")
     filter: AlertFilterSaid = Field(default_factory=AlertFilterSaid)
     threshold: Annotated[float, Field(ge=0, le=1e12)] | None = Field(
@@ -126,7 +126,7 @@ class EmailSaid(Said):
 class AlertChannelSaid(Said):
     """A way to tell people; with the part that its kind needs."""
 
-    name: Name
+    name: FilledName
     kind: Literal["webhook", "slack", "email", "browser"]
     enabled: bool = True
     webhook: WebhookSaid | None = None

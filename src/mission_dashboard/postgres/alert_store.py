@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,6 @@ from mission_dashboard.errors import NameTaken, StoreUnavailable
 from mission_dashboard.events import EventType
 from mission_dashboard.postgres.connections import (
     LOST,
-    SLOW_STATEMENT_TIMEOUT_S,
     Connection,
     Pool,
     connect,
@@ -40,10 +40,16 @@ from mission_dashboard.postgres.connections import (
     patience,
 )
 
+logger = logging.getLogger(__name__)
+
 QUERIES = Path(__file__).parent / "sql" / "alerts.sql"
 POOL_SIZE = 2
 EVALUATION_TIMEOUT_S = 5.0
 """How long a statement of an evaluation may take, measures excepted: for so long alerts are blind on a silent wire."""
+MEASURE_TIMEOUT_S = 10.0
+"""How long one measure may take. Alerts wait meanwhile, so one that cannot be had is given up until the next pass."""
+SPARE_S = 5.0
+"""How much longer than that the server's own answer to it may take."""
 EVALUATION_OPTIONS = "-c idle_in_transaction_session_timeout=10000"
 """Where we are gone without a word, the server ends our evaluation, so that another process can have its own."""
 FIRING = (
@@ -281,10 +287,24 @@ class _Transaction:
         """Note when measures were taken."""
         self._fetch("alert_measured", at=at)
 
-    def measure(self, rule: Rule, at: datetime) -> tuple[float | None, int]:
-        """Return the number a rule watches, and of how many missions it is."""
-        with patience(self._connection, SLOW_STATEMENT_TIMEOUT_S):
-            ((value, count),) = self._fetch(
+    def measure(self, rule: Rule, at: datetime) -> tuple[float | None, int] | None:
+        """Return the number a rule watches, and of how many missions it is; nothing where that takes too long."""
+        fetch(self._connection, "SAVEPOINT measure")
+        try:
+            value, count = self._measured(rule, at)
+        except psycopg2.errors.QueryCanceled:
+            fetch(self._connection, "ROLLBACK TO SAVEPOINT measure")
+            logger.warning("the rule %r could not be measured within %g s", rule.name, MEASURE_TIMEOUT_S)
+            return None
+        fetch(self._connection, "RELEASE SAVEPOINT measure")
+        return (None if value is None else float(value)), int(count)
+
+    def _measured(self, rule: Rule, at: datetime) -> tuple[Any, Any]:
+        fetch(
+            self._connection, "SELECT set_config('statement_timeout', %s, true)", (f"{MEASURE_TIMEOUT_S * 1000:.0f}",)
+        )
+        with patience(self._connection, MEASURE_TIMEOUT_S + SPARE_S):
+            (measured,) = self._fetch(
                 f"measure_{rule.signal.value}",
                 at=at,
                 since=at - timedelta(seconds=rule.window_s),
@@ -295,7 +315,7 @@ class _Transaction:
                 statuses=list(rule.filter.status) or ["failed"],
                 **{f"f_{name}": list(getattr(rule.filter, name)) or None for name in FILTERS},
             )
-        return (None if value is None else float(value)), int(count)
+        return measured[0], measured[1]
 
     def rules(self) -> list[Rule]:
         """Return all rules."""
