@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from clients import wait_for
 from conftest import run_sql
+from mission_dashboard import writer
 from mission_dashboard.commands import Advance, Command, Create, Outcome
 from mission_dashboard.control import DayBudget
 from mission_dashboard.errors import IllegalMove, MissionDashboardError, StoreUnavailable, VersionConflict, WriteRefused
@@ -37,6 +41,7 @@ class Gate(PostgresStore):
         self.drafted = threading.Semaphore(0)
         self.drafts = 0
         self.failures: list[type[Exception]] = []
+        self.breaks_after_conflict = False
 
     def close_gate(self, error: Exception | None = None) -> None:
         """Hold the next commit; with an error nothing of it is written."""
@@ -56,10 +61,13 @@ class Gate(PostgresStore):
             error, self.error = self.error, None
             if error is not None:
                 raise error
+        if self.breaks_after_conflict and self.failures:
+            self.breaks_after_conflict = False
+            raise StoreUnavailable("the wire broke")
         try:
             super().write_batch(batch)
-        except MissionDashboardError as error:
-            self.failures.append(type(error))
+        except MissionDashboardError as refusal:
+            self.failures.append(type(refusal))
             raise
 
 
@@ -216,6 +224,67 @@ def test_a_draft_is_made_anew_where_another_process_was_first(
     assert store.failures == [VersionConflict]
 
 
+def test_a_budget_that_is_set_after_a_draft_was_made_holds_for_it(
+    gated: MissionTracker, threads: ThreadPoolExecutor
+) -> None:
+    ids = started(gated)
+
+    one, two = write_two(
+        gated,
+        threads,
+        progress(ids, 10),
+        progress(ids, 20, 250),
+        meanwhile=lambda: gated.put_day_budget(DayBudget("all", None, None, 100)),
+    )
+
+    assert versions(one.result()) == {3}
+    assert {answer.mission.status for answer in two.result() if isinstance(answer, Outcome)} == {
+        MissionStatus.CANCELLED
+    }
+
+
+def test_a_draft_whose_caller_gives_up_is_not_written(
+    gated: MissionTracker, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    ids = started(gated)
+    monkeypatch.setattr(writer, "ANSWER_TIMEOUT_S", 0.5)
+
+    def wait_too_long() -> None:
+        assert gated.queue_state().depth == MISSIONS
+        time.sleep(0.7)
+        assert gated.queue_state().depth == 0
+
+    one, two = write_two(gated, threads, progress(ids, 10), progress(ids, 20), meanwhile=wait_too_long)
+
+    with pytest.raises(StoreUnavailable, match="may or may not"):
+        one.result()
+    with pytest.raises(StoreUnavailable, match="nothing was written"):
+        two.result()
+    assert versions(gated.execute_together(progress(ids, 30))) == {4}
+    assert run_sql(dsn, "SELECT DISTINCT version, progress FROM missions") == [(4, 30.0)]
+
+
+def test_what_was_only_read_anew_because_of_a_conflict_is_told_after_an_outage(
+    gated: MissionTracker, store: Gate, make_tracker: Callable[..., MissionTracker], threads: ThreadPoolExecutor
+) -> None:
+    (mission_id,) = started(gated, 1)
+    other = make_tracker()
+    told: list[int] = []
+    gated.subscribe(lambda changes: told.extend(change.event.version for change in changes))
+    store.breaks_after_conflict = True
+
+    store.close_gate()
+    report = threads.submit(gated.execute_together, progress([mission_id], 20))
+    assert store.arrived.wait(WAIT_S)
+    other.progress(mission_id, progress=10)
+    store.may_pass.set()
+
+    with pytest.raises(StoreUnavailable):
+        report.result()
+    wait_for(lambda: 3 in told, WAIT_S)
+    assert store.failures == [VersionConflict]
+
+
 def test_what_a_draft_would_refuse_is_judged_by_what_was_committed(
     gated: MissionTracker, store: Gate, threads: ThreadPoolExecutor
 ) -> None:
@@ -264,6 +333,22 @@ def test_what_memory_alone_cannot_tell_is_not_drafted(
     store.may_pass.set()
     assert versions(one.result()) == {3}
     assert versions(two.result()) - {1} == {4}
+
+
+class Commands(list[Command]):
+    """Commands of which can be told whether anybody still has them."""
+
+
+def test_a_drafted_batch_is_let_go_once_it_is_written(gated: MissionTracker, threads: ThreadPoolExecutor) -> None:
+    ids = started(gated)
+    second = Commands(progress(ids, 20))
+    kept = weakref.ref(second)
+
+    one, two = write_two(gated, threads, progress(ids, 10), second)
+    assert (versions(one.result()), versions(two.result())) == ({3}, {4})
+    del second, one, two
+
+    wait_for(lambda: (gc.collect(), kept() is None)[1], WAIT_S)
 
 
 def test_whatever_happens_to_overlapping_batches_memory_and_counters_are_those_of_the_database(

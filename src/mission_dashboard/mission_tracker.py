@@ -136,6 +136,8 @@ class MissionTracker:
         self._cache = MissionCache()
         self._totals = Totals()
         self._sight = Sight("1:1:", 0)
+        self._untold: dict[str, int] = {}
+        """Missions that were read anew since the last look, and which version was told of them before."""
         self._has_looked = False
         self._batches = 0
         self._others = 0
@@ -587,15 +589,19 @@ class MissionTracker:
         if len(known) < len(ids):
             return None
         stage = self._new_stage(known, {})
-        answers = [_try_all(pending, stage) for pending in pendings]
-        if stage.is_empty or any(isinstance(answer, MissionDashboardError) for some in answers for answer in some):
+        answers: list[Sequence[Answer]] = []
+        for pending in pendings:
+            if (all_done := _do_all(pending, stage)) is None:
+                return None
+            answers.append(all_done)
+        if stage.is_empty:
             return None
         return Draft(number, stage, answers, self._store.prepared(stage.batch()))
 
     def _write(self, pendings: Sequence[Pending], draft: Draft | None = None) -> None:
-        if draft is not None and draft.follows != self._committed:
+        if draft is not None and (draft.follows != self._committed or self._day_budgets):
             draft = None
-        for _ in range(CONFLICT_TRIES):
+        for _ in range(CONFLICT_TRIES + (draft is not None)):
             if draft is not None:
                 stage, answers, batch, draft = draft.stage, draft.answers, draft.batch, None
             else:
@@ -703,6 +709,7 @@ class MissionTracker:
         with self._memory:
             self._cache.forget(known.keys() - stored.keys())
             for mission in stored.values():
+                self._untold.setdefault(mission.id, self._known_version(mission.id))
                 self._cache.put(mission)
         return any(
             mission_id not in stored or stored[mission_id].version != mission.version
@@ -766,15 +773,18 @@ class MissionTracker:
         self._look_for_others()
 
     def _unknown(self, news: News) -> News:
-        """Return the news without the changes that memory contains."""
+        """Return the news without the changes that were told: those in memory, but for what was only read anew."""
+        ids = {event.mission_id for event in news.events}
         with self._memory:
-            unknown = [event for event in news.events if event.version > self._known_version(event.mission_id)]
+            told = {mission_id: self._untold.get(mission_id, self._known_version(mission_id)) for mission_id in ids}
+        unknown = [event for event in news.events if event.version > told[event.mission_id]]
         return replace(news, events=unknown)
 
     def _tell_news(self, news: News) -> None:
         # Each change goes out with the cursor from before all of them: a viewer may be cut off between two.
         cursor = self._cursor()
         self._sight = news.sight
+        self._untold.clear()
         if news.lines or news.spans:
             self._records.publish(recorded(news.lines, news.spans, cursor, news.missed))
         if not news.is_all:
@@ -961,6 +971,15 @@ def _ids_of(commands: Sequence[Command]) -> set[str]:
 def _try_all(pending: Pending, stage: Stage) -> Sequence[Answer]:
     stage.actor = pending.actor
     return [_try(command, stage) for command in pending.commands]
+
+
+def _do_all(pending: Pending, stage: Stage) -> Sequence[Outcome] | None:
+    """Apply all commands; nothing, at once, where one is refused."""
+    stage.actor = pending.actor
+    try:
+        return [command.apply(stage) for command in pending.commands]
+    except MissionDashboardError:
+        return None
 
 
 def _try(command: Command, stage: Stage) -> Answer:

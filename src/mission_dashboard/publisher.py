@@ -63,17 +63,23 @@ class Publisher:
         return self._thread is threading.current_thread()
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._queue and not self._closing:
-                    self._wake.wait()
-                if not self._queue:
-                    return
-                items, then = self._queue.popleft()
-            if items:
-                self._deliver(items)
-            if then is not None:
-                then()
+        # A call for each delivery: what waits for the next one must not keep the last one alive.
+        while self._deliver_next():
+            pass
+
+    def _deliver_next(self) -> bool:
+        """Wait for a delivery and make it; false once there will be none."""
+        with self._wake:
+            while not self._queue and not self._closing:
+                self._wake.wait()
+            if not self._queue:
+                return False
+            items, then = self._queue.popleft()
+        if items:
+            self._deliver(items)
+        if then is not None:
+            then()
+        return True
 
     def _deliver(self, items: Sequence[Any]) -> None:
         for subscriber in self._subscribers:

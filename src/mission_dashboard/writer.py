@@ -38,6 +38,7 @@ FOLLOW_REST_FACTOR = 3.0
 RETRY_INTERVAL_S = 0.25
 
 AWAY = "The database is away; nothing was written. Try again shortly."
+TOO_MANY = "Too many writes wait; nothing was written. Try again shortly."
 UNKNOWN = "The database went away during the write: it may or may not be written. Read the mission, then try again."
 
 
@@ -180,15 +181,21 @@ class Writer(Generic[DraftT]):
     def state(self) -> QueueState:
         """Return how long the queue is."""
         with self._wake:
-            oldest = self._queue[0].queued_at if self._queue else None
-            return QueueState(self._depth, time.monotonic() - oldest if oldest else 0.0)
+            drafted = self._drafted[0] if self._drafted else []
+            oldest = next((pending.queued_at for pending in (*drafted, *self._queue)), None)
+            depth = self._depth + sum(pending.weight for pending in drafted)
+            return QueueState(depth, time.monotonic() - oldest if oldest else 0.0)
 
     def _give_up(self, pending: Pending) -> Sequence[Answer]:
         with self._wake:
             if pending in self._queue:
                 self._queue.remove(pending)
                 self._depth -= pending.weight
-                raise StoreUnavailable("Too many writes wait; nothing was written. Try again shortly.")
+                raise StoreUnavailable(TOO_MANY)
+            if self._drafted is not None and pending in self._drafted[0]:
+                # Drafted and not sent: the others of its batch are applied anew without it.
+                self._drafted = [other for other in self._drafted[0] if other is not pending], None
+                raise StoreUnavailable(TOO_MANY)
         # It was taken, and perhaps answered while we came here.
         answers = pending.wait(0)
         if answers is None:
@@ -221,9 +228,13 @@ class Writer(Generic[DraftT]):
                 self._may_draft.wait()
             with self._taking:
                 if self._is_drafting_time and self._is_full() and self._drafted is None:
-                    batch = self._take()
-                    self._drafted = batch, self._draft_of(batch)
-                    self._wake_writer()
+                    self._draft_next()
+
+    def _draft_next(self) -> None:
+        # A frame of its own: the thread that waits for the next batch must not keep the last one alive.
+        batch = self._take()
+        self._drafted = batch, self._draft_of(batch)
+        self._wake_writer()
 
     def _wake_writer(self) -> None:
         with self._wake:
@@ -240,11 +251,14 @@ class Writer(Generic[DraftT]):
         self._begin()
         while not self._is_done():
             self._await_work()
-            with self._taking:
+            self._do(*self._next())
+
+    def _next(self) -> tuple[Sequence[Pending], DraftT | None]:
+        """Take what was drafted, else what is queued by now: while it is committed, the next requests are looked at."""
+        with self._taking:
+            with self._wake:
                 drafted, self._drafted = self._drafted, None
-                # What is queued by now, and no more: while it is committed, the server looks at the next requests.
-                batch, draft = drafted or (self._take(), None)
-            self._do(batch, draft)
+            return drafted or (self._take(), None)
 
     def _is_done(self) -> bool:
         with self._taking, self._wake:
