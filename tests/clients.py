@@ -11,10 +11,25 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import engineio
+import socketio
+
 from dashboards import ROOT
 
 T = TypeVar("T")
 PATIENCE_S = 20.0
+
+
+class _InOrder(engineio.Client):
+    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+        return super()._trigger_event(event, *args, **{**options, "run_async": False})
+
+
+class OrderlyClient(socketio.Client):
+    """Hears messages in the order in which they come; the library's own hears each in a thread of its own."""
+
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return _InOrder
 
 
 def wait_for(read: Callable[[], T], patience_s: float = PATIENCE_S) -> T:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import socketio
 
+from clients import OrderlyClient
 from dashboards import Dashboard
 from test_outage import database_processes
 
@@ -126,6 +127,7 @@ def heard(viewer: socketio.SimpleClient, wanted: str) -> Any:
 def test_every_async_mode_serves_rest_and_both_transports(data_dir: Path, dsn: str, mode: str, transport: str) -> None:
     dashboard = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_ASYNC_MODE=mode).start()
     viewer = socketio.SimpleClient()
+    viewer.client_class = OrderlyClient
     try:
         viewer.connect(dashboard.url, transports=[transport])
         name, begun = viewer.receive(5)

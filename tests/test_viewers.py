@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio
 import websocket
 
+from clients import OrderlyClient
 from dashboards import Dashboard
 from mission_dashboard.events import Change, EventType, MissionEvent
 from mission_dashboard.web.fanout import Bundle, frame
@@ -26,7 +26,7 @@ class Viewer:
 
     def __init__(self, url: str, transport: str = "websocket") -> None:
         self.got: list[tuple[str, Any]] = []
-        self._client = socketio.Client(reconnection=False)
+        self._client = OrderlyClient(reconnection=False)
         self._client.on("*", lambda event, *payload: self.got.append((event, payload[0] if payload else None)))
         self._client.connect(url, transports=[transport])
 
