@@ -979,7 +979,8 @@ def test_the_audit_log_is_exported_without_formulas(dashboard: Dashboard, admin_
     wait_for(exported, 5)
     assert exported()[0]["actor"].startswith("'=cmd")
     lines = ask(dashboard, "GET", "/api/audit/export", admin_key).text.splitlines()
-    assert all("actor" in json.loads(line) for line in lines)
+    told = {str(entry["id"]): entry["actor"] for entry in map(json.loads, lines)}
+    assert told[exported()[0]["id"]] == "=cmd|'/c calc'!A0"
 
 
 @pytest.mark.parametrize(
@@ -1298,10 +1299,12 @@ def test_the_first_key_is_made_on_the_command_line(dsn: str, data_dir: Path) -> 
         assert key["name"] == "first"
         (line,) = requests.get(f"{url}/api/audit", headers=headers, timeout=10).json()["entries"]
         assert (line["actor"], line["action"]) == ("the command line", f"create key ('first', admin, {key['id']})")
-        subprocess.run(
-            [*KEYS, "revoke", key["id"], "--dsn", dsn], env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True
-        )
+        here = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        listed = subprocess.run([*KEYS, "list", "--dsn", dsn], env=here, capture_output=True, text=True, check=True)
+        assert key["id"] in listed.stdout
+        subprocess.run([*KEYS, "revoke", key["id"], "--dsn", dsn], env=here, check=True)
         assert run_sql(dsn, "SELECT action FROM audit_log ORDER BY id DESC LIMIT 1") == [(f"revoke key {key['id']}",)]
+        wait_for(lambda: requests.get(f"{url}/api/keys", headers=headers, timeout=10).status_code == 401, 5)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
@@ -1322,6 +1325,8 @@ def test_the_command_makes_lists_and_revokes_keys(dashboard: Dashboard) -> None:
     assert ask(dashboard, "GET", "/api/missions", secret).status_code == 200
     row = next(line for line in run("list").splitlines() if "from the shell" in line)
     assert "good until" in row
+    run("create", "says no scope")
+    assert "report" in next(line for line in run("list").splitlines() if "says no scope" in line).split()
 
     run("revoke", row.split()[0])
 

@@ -52,10 +52,10 @@ QUICK = Patience(tries=3, first_pause_s=0.01, longest_pause_s=0.02)
 class Place:
     """A tracker with alerts on it, and their API."""
 
-    def __init__(self, tracker: MissionTracker, dsn: str, reach: Reach = INSIDE) -> None:
+    def __init__(self, tracker: MissionTracker, dsn: str, reach: Reach = INSIDE, patience: Patience = QUICK) -> None:
         self.tracker = tracker
         self.shown: list[tuple[str, Any]] = []
-        self.alerts = Alerts(PostgresAlertStore(dsn), tracker, reach, self.note, self.note, QUICK, measure_every_s=0)
+        self.alerts = Alerts(PostgresAlertStore(dsn), tracker, reach, self.note, self.note, patience, measure_every_s=0)
         app = Flask("alerts")
         register_errors(app)
         app.register_blueprint(make_alerts(self.alerts, lambda view: view))
@@ -878,6 +878,27 @@ def test_pauses_between_tries_grow_up_to_a_longest() -> None:
     for attempts, mean_s in ((1, 2.0), (2, 4.0), (5, 32.0), (9, 512.0), (10, 900.0), (1000, 900.0)):
         pauses = [patience.pause_s(attempts) for _ in range(50)]
         assert mean_s * 0.8 <= min(pauses) < max(pauses) <= mean_s * 1.2
+
+
+def test_a_receiver_that_errs_is_left_alone_longer_after_each_try(
+    make_tracker: Callable[..., MissionTracker], dsn: str, receiver: Receiver
+) -> None:
+    clock = FrozenClock()
+    place = Place(make_tracker(clock=clock), dsn, patience=Patience(tries=4, first_pause_s=2.0))
+    receiver.statuses = [500] * 3
+    place.rule("failed")
+    place.webhook(receiver)
+    place.failed()
+    place.look()
+    place.alerts.start()
+    due = "SELECT due_at FROM alert_deliveries WHERE attempts = %s AND last_error <> '' AND due_at < %s"
+    for attempts, mean_s in ((1, 2.0), (2, 4.0), (3, 8.0)):
+        its_lease = clock() + timedelta(seconds=50)
+        ((due_at,),) = wait_for(lambda tried=attempts, before=its_lease: run_sql(dsn, due, (tried, before)))
+        assert mean_s * 0.8 <= (due_at - clock()).total_seconds() <= mean_s * 1.2
+        clock.advance(mean_s * 1.2)
+    wait_for(lambda: place.deliveries("delivered"))
+    place.alerts.close()
 
 
 def test_two_processes_deliver_each_notification_once(

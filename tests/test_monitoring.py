@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,17 +18,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import yaml
 from flask import Flask
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from clients import wait_for
 from dashboards import ROOT, Dashboard
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.monitoring.counters import MAX_TYPES, Counters, route_of
 from mission_dashboard.monitoring.exposition import TOP_MODELS, TOP_TYPES, Exposition, _capped
 from mission_dashboard.monitoring.histogram import Histogram
+from mission_dashboard.postgres.store import POOL_SIZE
 from mission_dashboard.store import PoolState
 from mission_dashboard.web.monitoring import make_monitoring
 from mission_dashboard.writer import QueueState
@@ -121,6 +125,32 @@ def test_commits_viewers_and_how_late_they_hear_are_counted(dashboard: Dashboard
     viewer.leave()
 
 
+def test_what_waits_for_the_database_is_told_while_it_waits_and_how_late_it_was(dashboard: Dashboard, dsn: str) -> None:
+    viewer = Viewer(dashboard.url)
+    mission = dashboard.create("Read")
+    blocker = psycopg2.connect(dsn)
+    blocker.cursor().execute("LOCK TABLE mission_events")
+    waiting = [
+        threading.Thread(target=dashboard.get, args=(f"/api/missions/{mission}/events",)),
+        *(threading.Thread(target=dashboard.create, args=(title,)) for title in ("Committed", "Queued", "Queued too")),
+    ]
+    for thread in waiting[:2]:
+        thread.start()
+    wait_for(lambda: value(dashboard, "db_pool_in_use") >= 1, 1)
+    for thread in waiting[2:]:
+        thread.start()
+    wait_for(lambda: value(dashboard, "write_queue_depth") == 2, 1)
+    wait_for(lambda: value(dashboard, "write_queue_age_seconds") > 0.1, 1)
+    blocker.close()
+    for thread in waiting:
+        thread.join()
+
+    viewer.wait_for("mission_update", lambda update: update["mission"]["title"] == "Queued too")
+    assert value(dashboard, "event_lag_seconds_sum") > 0.1
+    assert (value(dashboard, "write_queue_depth"), value(dashboard, "db_pool_in_use")) == (0, 0)
+    viewer.leave()
+
+
 def test_people_see_the_same(dashboard: Dashboard) -> None:
     live_through(dashboard)
 
@@ -153,7 +183,7 @@ def test_people_see_refusals_processor_pool_and_sockets(dashboard: Dashboard) ->
     assert (after["requests"]["refused"], after["requests"]["failed"]) == (3, 0)
     assert after["cpu_s"] > 0.1
     assert after["live"]["viewers"] == 1
-    assert after["database"]["pool_size"] == value(dashboard, "db_pool_size") > 0
+    assert after["database"]["pool_size"] == value(dashboard, "db_pool_size") == POOL_SIZE
     assert after["writes"]["queue_depth"] == value(dashboard, "write_queue_depth") == 0
 
 
@@ -182,12 +212,12 @@ def test_throughput_errors_pool_and_queue_are_told_as_they_are(tracker: MissionT
 
 
 def test_each_label_is_capped_in_what_is_told(make_tracker: Callable[..., MissionTracker]) -> None:
-    tracker = make_tracker()
+    tracker, counters = make_tracker(), Counters()
+    tracker.watch_commits(counters.committed)
     for number in range(TOP_MODELS + 5):
         mission = tracker.create(title="One", metadata={"type": f"type {number}"})
         tracker.start(mission.id, model_used=f"model {number}")
         tracker.complete(mission.id, input_tokens=1, output_tokens=1, cost_estimate=0.1)
-    counters = Counters()
     for method in ("GET", "BREW", "WHEN"):
         counters.request(method, "/", "200 OK", 0.1)
 
@@ -198,6 +228,7 @@ def test_each_label_is_capped_in_what_is_told(make_tracker: Callable[..., Missio
         return {dict(its)[label] for name, its in found if name == f"mission_dashboard_{metric}"}
 
     assert len(labels("missions_total", "type")) == TOP_TYPES + 1
+    assert len(labels("mission_duration_seconds_count", "type")) == MAX_TYPES + 1
     assert len(labels("cost_usd_total", "model")) == TOP_MODELS + 1
     assert labels("http_request_duration_seconds_count", "method") == {"GET", "other"}
     assert sum(count for (name, _), count in found.items() if name == "mission_dashboard_cost_usd_total") == (

@@ -8,7 +8,8 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -146,6 +147,29 @@ def test_a_provider_that_is_away_is_told(data_dir: Path) -> None:
         assert "Log in with 127.0.0.1" in requests.get(f"{running.url}/login", timeout=10).text
     finally:
         running.stop()
+
+
+def test_a_provider_that_calls_itself_something_else_is_not_gone_to(data_dir: Path, tmp_path: Path) -> None:
+    said = tmp_path / "provider/.well-known/openid-configuration"
+    said.parent.mkdir(parents=True)
+    elsewhere = "https://elsewhere.example"
+    said.write_text(json.dumps({"issuer": elsewhere, "authorization_endpoint": f"{elsewhere}/authorize"}))
+    serve = partial(SimpleHTTPRequestHandler, directory=tmp_path / "provider")
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running = Dashboard(
+            data_dir,
+            MISSION_DASHBOARD_OIDC_ISSUER=f"http://127.0.0.1:{server.server_port}",
+            MISSION_DASHBOARD_OIDC_CLIENT_ID="dashboard",
+            MISSION_DASHBOARD_OIDC_ROLES="viewer=*",
+        ).start()
+        try:
+            answer = requests.get(f"{running.url}/auth/oidc/start", allow_redirects=False, timeout=20)
+            assert answer.status_code == 502
+            assert f"calls itself '{elsewhere}'" in answer.json()["detail"]
+        finally:
+            running.stop()
+            server.shutdown()
 
 
 NO_TOKENS: Mapping[str, tuple[int, str]] = {

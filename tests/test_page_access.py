@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,10 @@ def test_an_admin_makes_a_key_and_revokes_it_and_sees_both_recorded(page: Page, 
     log = page.get_by_role("region", name="Audit log")
     expect(log).to_contain_text("DELETE /api/keys/")
     expect(log).to_contain_text("'nightly <b>agents</b>', report")
+    with page.expect_download() as exported:
+        page.get_by_role("link", name="JSON lines").click()
+    lines = [json.loads(line) for line in exported.value.path().read_text().splitlines()]
+    assert any("'nightly <b>agents</b>', report" in line["action"] for line in lines)
 
 
 def test_who_may_only_look_finds_no_way_to_the_keys(page: Page, dashboard: Dashboard) -> None:

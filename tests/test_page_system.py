@@ -123,6 +123,43 @@ def test_nothing_is_asked_while_nobody_looks(page: Page, dashboard: Dashboard) -
     assert len(asked) == 3
 
 
+SHOWN = {
+    "Response time p95": "246 msp50 46 ms · p99 438 ms",
+    "Throughput": "20answers / s1,000 since its start",
+    "Error rate": "0.3%3 errors · 40 refused",
+    "Processor": "30% of a core15 s since its start",
+    "Memory": "300 MBof 4.0 GB",
+    "Writes": "5.0changes / scommit p95 10 ms",
+    "Queue": "7writes waitthe oldest for 500 ms",
+    "Sockets": "11viewerstold within 24 ms (p95)",
+    "Database": "UpPostgreSQL 99.13 of 8 reading connections busy",
+    "Alerts": "6open5 to send · 4 given up",
+}
+
+
+def test_each_number_is_the_one_that_the_server_said(page: Page, dashboard: Dashboard) -> None:
+    def numbers(route: Route) -> None:
+        said = json.loads(route.fetch().text())
+        its = said["system"]
+        its |= {"uptime_s": 50, "cpu_s": 15, "memory_bytes": 300_000_000, "memory_limit_bytes": 4_000_000_000}
+        its["bucket_bounds_s"] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5]
+        its["requests"] |= {"answered": 1000, "failed": 3, "refused": 40, "buckets": [0, 0, 0, 600, 0, 360, 40, 0]}
+        its["writes"] |= {"events": 250, "commit_buckets": [0, 100, 0, 0, 0, 0, 0, 0]}
+        its["writes"] |= {"queue_depth": 7, "queue_age_s": 0.5}
+        its["live"] |= {"viewers": 11, "lag_buckets": [0, 0, 10, 0, 0, 0, 0, 0]}
+        its["database"] |= {"version": "99.1", "pool_size": 8, "pool_in_use": 3}
+        its["alerts"] |= {"open": 6, "unseen": 2, "critical": 1, "waiting": 5, "dead": 4}
+        route.fulfill(json=said)
+
+    page.route("**/api/system", numbers)
+
+    show(page, dashboard)
+
+    for name, text in SHOWN.items():
+        expect(measure(page, name)).to_contain_text(text)
+    expect(page.locator(".system__facts")).to_contain_text("Up for50 s")
+
+
 WRONG: list[tuple[str, str, Any, str, str]] = [
     ("database", "up", False, "Database", "The database is away"),
     ("writes", "queue_age_s", 4.2, "Queue", "Writes wait longer than a second"),

@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect
 from clients import wait_for
 from dashboards import Dashboard, free_port
 from test_deployment import DEPLOY, nginx_with
+from test_monitoring import value
 from test_page_access import browser, live, page
 
 __all__ = ["browser", "page"]
@@ -325,6 +326,23 @@ def test_an_alert_is_shown_in_the_browsers_of_every_process(pair: list[Dashboard
         time.sleep(0.5)
         assert len(viewer.notices) == 1
         viewer.leave()
+
+
+def test_numbers_of_the_database_are_the_same_at_every_process_and_those_of_a_process_add_up(
+    pair: list[Dashboard],
+) -> None:
+    for dashboard in (*pair, pair[0]):
+        mission_id = dashboard.create_running("Counted", metadata={"type": "analysis"})
+        dashboard.post(f"/api/missions/{mission_id}/complete", cost_estimate=0.25)
+    ended = {"type": "analysis", "status": "completed"}
+    asked = {"method": "POST", "route": "/api/missions/{id}/complete", "status": "2xx"}
+
+    for dashboard in pair:
+        wait_for(lambda its=dashboard: value(its, "missions_total", **ended) == 3)
+        assert value(dashboard, "missions_in_state", state="completed") == 3
+    assert [value(dashboard, "mission_duration_seconds_count", **ended) for dashboard in pair] == [2, 1]
+    assert [value(dashboard, "http_request_duration_seconds_count", **asked) for dashboard in pair] == [2, 1]
+    assert [value(dashboard, "commit_events_sum") for dashboard in pair] == [6, 3]
 
 
 def test_log_lines_reach_a_watcher_at_the_other_process(pair: list[Dashboard]) -> None:
