@@ -105,7 +105,7 @@ class Server:
 
 
 @contextmanager
-def dashboard(mode: str, dsn: str | None = None) -> Iterator[Server]:
+def dashboard(mode: str, dsn: str | None = None, **settings: str) -> Iterator[Server]:
     """A dashboard in a process of its own, as users start it; without a DSN with its embedded database."""
     port = free_port()
     with folder() as path:
@@ -117,6 +117,7 @@ def dashboard(mode: str, dsn: str | None = None) -> Iterator[Server]:
             "MISSION_DASHBOARD_LOG_DIR": str(path / "logs"),
             "MISSION_DASHBOARD_RATE_LIMIT": "off",
             "MISSION_DASHBOARD_ASYNC_MODE": mode,
+            **settings,
         }
         environment.pop("POSTGRES_DSN", None)
         if dsn is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.processes import Server, ask, dashboard, database, drive, driving, viewers
+from benchmarks.processes import Server, ask, dashboard, database, drive, driving, free_port, running, viewers
 from benchmarks.scenarios import Figure, Size, missed
 
 SEEN_GOAL_MS = 50.0
@@ -15,20 +16,35 @@ FEW_VIEWERS = 10
 
 
 @contextmanager
-def pair(mode: str) -> Iterator[tuple[Server, Server]]:
+def redis() -> Iterator[str]:
+    """A Redis of its own; yields its address."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with running(command, stdout=subprocess.DEVNULL):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def pair(mode: str, redis_url: str = "") -> Iterator[tuple[Server, Server]]:
     """Two dashboards on one database that know of each other."""
-    with database() as postgres, dashboard(mode, postgres.dsn) as one, dashboard(mode, postgres.dsn) as two:
+    settings = {"MISSION_DASHBOARD_REDIS_URL": redis_url}
+    with (
+        database() as postgres,
+        dashboard(mode, postgres.dsn, **settings) as one,
+        dashboard(mode, postgres.dsn, **settings) as two,
+    ):
         for server in (one, two):
             while server.get("/api/system")["system"]["database"]["other_processes"] != 1:
                 time.sleep(0.1)
         yield one, two
 
 
-def _seen(mode: str, size: Size, rate: int) -> list[Figure]:
-    with pair(mode) as (one, two), viewers(two.port, 20, "--watch") as audience:
+def _seen(mode: str, size: Size, rate: int, redis_url: str = "") -> list[Figure]:
+    with pair(mode, redis_url) as (one, two), viewers(two.port, 20, "--watch") as audience:
         load = drive(one.port, f"--rate={rate}", f"--seconds={size.seconds * 2}", "--connections=8")
         seen = ask(audience)
     name = f"POST to one process to 20 viewers of another informed, {rate} writes/s"
+    name += ", told by Redis" if redis_url else ""
     note = f"p50 {seen['p50_ms']:.1f} ms, max {seen['max_ms']:.0f} ms; {load['per_second']:.0f} writes/s done"
     p99, lost = seen["p99_ms"], missed(load, seen)
     return [
@@ -60,4 +76,11 @@ def _written(mode: str, size: Size) -> list[Figure]:
 
 def measure_scale(mode: str, size: Size) -> list[Figure]:
     """Two processes on this machine, with PostgreSQL, the load and the viewers beside them on the same cores."""
-    return [*_seen(mode, size, 50), *_seen(mode, size, 200), *_written(mode, size)]
+    with redis() as redis_url:
+        return [
+            *_seen(mode, size, 50),
+            *_seen(mode, size, 50, redis_url),
+            *_seen(mode, size, 200),
+            *_seen(mode, size, 200, redis_url),
+            *_written(mode, size),
+        ]

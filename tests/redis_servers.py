@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -32,6 +33,13 @@ class RedisServer:
                     return self
             time.sleep(0.02)
         raise AssertionError("Redis does not get ready")
+
+    def freeze(self, seconds: float) -> None:
+        """Let it stand still for a while."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it as a power cut would."""

@@ -20,8 +20,9 @@ from chaos import network
 from chaos.network import Faulty
 from clients import wait_for
 from dashboards import ROOT, Dashboard
-from mission_dashboard.web import counters
-from mission_dashboard.web.counters import SLOW_IN_A_ROW, SLOW_S, Tally, storage_for
+from mission_dashboard.shared import breaker
+from mission_dashboard.shared.breaker import SLOW_IN_A_ROW, SLOW_S
+from mission_dashboard.shared.counters import Tally, storage_for
 from mission_dashboard.web.gate import FAILURES_PER_MINUTE
 from redis_servers import RedisServer
 
@@ -99,7 +100,7 @@ def wire(redis: RedisServer) -> Iterator[Faulty]:
 @pytest.fixture
 def storage(wire: Faulty, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """Counters in Redis at the other end of the wire, asked again soon when it was away."""
-    monkeypatch.setattr(counters, "ASK_AGAIN_S", 0.4)
+    monkeypatch.setattr(breaker, "ASK_AGAIN_S", 0.4)
     found = storage_from_string(storage_for(f"redis://127.0.0.1:{wire.port}/0"))
     assert isinstance(found, Storage)
     return found
@@ -209,8 +210,10 @@ def test_a_report_that_comes_while_the_storage_is_asked_is_counted_once() -> Non
 
 @pytest.mark.parametrize(("url", "is_loaded"), [("", False), ("redis://127.0.0.1:1/0", True)])
 def test_redis_takes_memory_only_where_it_is_used(url: str, is_loaded: bool) -> None:
-    code = "import sys; from mission_dashboard.web import counters; counters.spare_redis(sys.argv[1]); import socketio"
-    tell = "print('redis.asyncio' in sys.modules)"
+    code = (
+        "import sys; from mission_dashboard.shared import counters; counters.spare_redis(sys.argv[1]); import socketio"
+    )
+    tell = "import socketio; print('redis.asyncio' in sys.modules)"
     command, env = [sys.executable, "-c", f"{code}; {tell}", url], {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(is_loaded)

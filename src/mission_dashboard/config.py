@@ -343,7 +343,7 @@ SETTINGS: Mapping[str, Setting] = {
     "redis_url": Setting(
         "MISSION_DASHBOARD_REDIS_URL",
         "",
-        "Redis in which several processes count calls together; none: each its own",
+        "Redis by which several processes count calls together and tell each other things; none: each its own",
         _redis,
     ),
     "environment": Setting("ENVIRONMENT", "development", "development or production", _one_of(*ENVIRONMENTS)),

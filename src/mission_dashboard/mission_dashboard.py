@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.retention import Retention
+    from mission_dashboard.shared.message_queue import MessageQueue
     from mission_dashboard.tracing.export import Exporter
     from mission_dashboard.web.guard import Guard
     from mission_dashboard.web.live import Live
@@ -80,10 +81,21 @@ class Application:
         if self.traces is not None:
             self.traces.start()
         self.live.start()
+        self._share_through_redis()
         self.alerts = self.app.extensions["alerts"]
         self.alerts.start()
         self.retention = _retention(dsn, self.settings, self.tracker)
         self.retention.start()
+
+    def _share_through_redis(self) -> None:
+        """Let other processes on the same database know sooner, and of more, than PostgreSQL alone tells them."""
+        if not self.settings.redis_url or self.tracker is None or self.app is None:
+            return
+        from mission_dashboard.shared.totals import KeptTotals
+
+        store = self.tracker.store
+        store.keep_totals(KeptTotals(self.settings.redis_url, store.database))
+        store.carry_hints(self.app.extensions["queue"])
 
     def _start_embedded(self) -> str:
         from mission_dashboard.postgres.embedded import EmbeddedPostgres
@@ -158,7 +170,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from flask import Flask
     from flask_cors import CORS
 
-    from mission_dashboard.web.counters import spare_redis
+    from mission_dashboard.shared.counters import spare_redis
 
     spare_redis(settings.redis_url)
     from flask_socketio import SocketIO
@@ -197,8 +209,10 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.config.update(SECRET_KEY=settings.secret_key, MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
     register_errors(app)
     compress_answers(app)
+    queue = app.extensions["queue"] = _message_queue(settings.redis_url, tracker.store.database)
     socketio = SocketIO(
         app,
+        client_manager=queue,
         async_mode=settings.async_mode,
         cors_allowed_origins=list(settings.cors_origins) or None,
         json=SocketJson,
@@ -241,6 +255,14 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     app.wsgi_app = RequestLog(app.wsgi_app, counters.request)  # type: ignore[method-assign]
     app.wsgi_app = guard.wrap_outside(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app, live
+
+
+def _message_queue(redis_url: str, database: str) -> MessageQueue | None:
+    if not redis_url:
+        return None
+    from mission_dashboard.shared.message_queue import MessageQueue, channel_of
+
+    return MessageQueue(redis_url, channel_of(database))
 
 
 def _traced(app: Flask, settings: Settings) -> Traced:

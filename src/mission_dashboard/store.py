@@ -16,6 +16,7 @@ from mission_dashboard.otlp.known import Kept, Key, Known, Use
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.records import LogLine, RecordPage, Span
 from mission_dashboard.retention import State
+from mission_dashboard.shared.totals import KeptTotals
 from mission_dashboard.spend import Spend, SpendKey
 from mission_dashboard.tree import Tree
 
@@ -120,9 +121,24 @@ class News:
     missed: Collection[str] = ()
 
 
+class Carrier(Protocol):
+    """Carries hints between the processes of one database, or some of them, and may be away."""
+
+    def start(self, hear: Callable[[str], None]) -> None:
+        """Call ``hear`` with what others carry here, and with empty text when something was missed."""
+
+    def carry(self, said: str) -> int:
+        """Tell the other processes; return how many of them heard it."""
+
+    def close(self) -> None:
+        """Carry no more."""
+
+
 class Store(Protocol):
     """Where missions are kept. Every method raises `StoreUnavailable` while the store does not answer."""
 
+    database: str
+    """The random name that is in it."""
     server_version: str
     dsn: str
 
@@ -135,6 +151,8 @@ class Store(Protocol):
     def news(self, since: Sight, limit: int, watched: Collection[str] = (), *, own: bool = False) -> News: ...
     def count_others(self) -> int: ...
     def listen(self, hear: Callable[[str], None]) -> None: ...
+    def carry_hints(self, carrier: Carrier) -> None: ...
+    def keep_totals(self, totals: KeptTotals) -> None: ...
     def tell_others(self, said: str = "") -> None: ...
     def missions(self, ids: Sequence[str]) -> list[Mission]: ...
     def alive(self, limit: int) -> list[Mission]: ...

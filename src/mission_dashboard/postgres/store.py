@@ -53,8 +53,9 @@ from mission_dashboard.postgres.rows import (
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
 from mission_dashboard.records import LogLine, Place, RecordPage, Span, parse_place
 from mission_dashboard.retention import State
+from mission_dashboard.shared.totals import KeptTotals
 from mission_dashboard.spend import Spend, SpendKey
-from mission_dashboard.store import Batch, News, PoolState, Priceable, Sight, StoredKey, TableSize
+from mission_dashboard.store import Batch, Carrier, News, PoolState, Priceable, Sight, StoredKey, TableSize
 from mission_dashboard.tree import MAX_TREE_DEPTH, MAX_TREE_NODES, Tree, roll_up
 from mission_dashboard.usage import MAX_TOKENS
 
@@ -118,6 +119,7 @@ class PostgresStore:
         self._writer: Connection | None = None
         self._writing_thread: int | None = None
         self._shard = 0
+        self._slow_totals = KeptTotals()
         self._hints = Hints(dsn, lambda payload: self._fetch("tell_others", payload=payload))
         self.server_version = ""
         self.database = ""
@@ -306,11 +308,20 @@ class PostgresStore:
 
     def count_others(self) -> int:
         """Return how many other processes write to this database."""
-        return int(self._fetch("other_writers", shard=self._shard)[0][0])
+        self._hints.others = int(self._fetch("other_writers", shard=self._shard)[0][0])
+        return self._hints.others
 
     def listen(self, hear: Callable[[str], None]) -> None:
         """Call ``hear`` with what other processes tell, from now on; see `Hints`."""
         self._hints.start(hear)
+
+    def carry_hints(self, carrier: Carrier) -> None:
+        """Let ``carrier`` bring what processes tell each other, as far as it reaches them."""
+        self._hints.use(carrier)
+
+    def keep_totals(self, totals: KeptTotals) -> None:
+        """Keep totals that take long to count there."""
+        self._slow_totals = totals
 
     def tell_others(self, said: str = "") -> None:
         """Tell the other processes something soon; nothing is that there is something to read."""
@@ -511,10 +522,13 @@ class PostgresStore:
         return [mission_of(row) for row in self._pool.run(sql, parameters, timeout_s, name="page")]
 
     def count(self, filters: Filters) -> int:
-        """Count the missions the filters let through."""
-        sql = self._with_filters("page_total")
-        rows = self._pool.run(sql, _filter_parameters(filters), SEARCH_TIMEOUT_S, name="page_total")
-        return int(rows[0][0])
+        """Count the missions the filters let through; a count that takes long is used again for a while."""
+        sql, parameters = self._with_filters("page_total"), _filter_parameters(filters)
+
+        def count() -> int:
+            return int(self._pool.run(sql, parameters, SEARCH_TIMEOUT_S, name="page_total")[0][0])
+
+        return self._slow_totals.of(parameters, count)
 
     def _with_filters(self, name: str) -> str:
         condition = self._sql["filters"].partition("WHERE ")[2]

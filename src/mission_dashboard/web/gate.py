@@ -28,8 +28,8 @@ from mission_dashboard.access.service import Access
 from mission_dashboard.acting import Actor, acting
 from mission_dashboard.errors import Unavailable
 from mission_dashboard.logs import request_id
+from mission_dashboard.shared.counters import counter_of_failures
 from mission_dashboard.web.answers import problem
-from mission_dashboard.web.counters import counter_of_failures
 from mission_dashboard.web.errors import answer_ours
 from mission_dashboard.web.origins import PING, SAFE_METHODS, STRANGE
 from mission_dashboard.web.proxies import FORWARDED

@@ -17,7 +17,7 @@ from werkzeug.exceptions import TooManyRequests
 from mission_dashboard.access.callers import Kind
 from mission_dashboard.access.networks import place_of
 from mission_dashboard.config import Settings
-from mission_dashboard.web.counters import REST_S, Tally, storage_for
+from mission_dashboard.shared.counters import REST_S, Tally, storage_for
 from mission_dashboard.web.gate import caller_of
 from mission_dashboard.web.requests_log import Environ
 

@@ -7,9 +7,7 @@ every few seconds, each for a quarter of a second at most.
 
 from __future__ import annotations
 
-import logging
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,18 +18,11 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 from mission_dashboard.errors import StartupError
+from mission_dashboard.shared.breaker import TIMEOUT_S, Breaker
 
 if TYPE_CHECKING:
     from limits.storage import RedisStorage
 
-logger = logging.getLogger(__name__)
-
-REDIS_TIMEOUT_S = 0.25
-ASK_AGAIN_S = 2.0
-SLOW_S = 0.05
-"""An answer that takes longer is slow: counting must not be what a report waits for."""
-SLOW_IN_A_ROW = 3
-"""After so many slow answers Redis counts as away; a single one may be a pause of our own."""
 REST_S = 0.02
 NEAR = 0.02
 FEW = 20
@@ -125,10 +116,7 @@ class SharedCounters(Storage):
         super().__init__(uri, wrap_exceptions, **options)
         self._redis = _redis_storage(uri.removeprefix("shared+"))
         self._memory = MemoryStorage()
-        self._turns = threading.Lock()
-        self._ask_at = 0.0
-        self._is_away = False
-        self._slow_answers = 0
+        self._breaker = Breaker("each process counts calls for itself", self._redis.base_exceptions)
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
@@ -161,43 +149,7 @@ class SharedCounters(Storage):
         self._count(lambda storage: storage.clear(key))
 
     def _count(self, count: Callable[[Storage], T]) -> T:
-        if not self._may_ask():
-            return count(self._memory)
-        began = time.monotonic()
-        try:
-            counted = count(self._redis)
-        except self._redis.base_exceptions as error:
-            self._leave(str(error))
-            return count(self._memory)
-        self._judge(time.monotonic() - began)
-        return counted
-
-    def _may_ask(self) -> bool:
-        """Whether this caller asks Redis: while it is away, one in a while."""
-        if not self._is_away:
-            return True
-        with self._turns:
-            now = time.monotonic()
-            is_turn = now >= self._ask_at
-            if is_turn:
-                self._ask_at = now + ASK_AGAIN_S
-            return is_turn
-
-    def _judge(self, took_s: float) -> None:
-        """Take note of how long an answer took."""
-        self._slow_answers = self._slow_answers + 1 if took_s > SLOW_S else 0
-        if self._slow_answers >= SLOW_IN_A_ROW:
-            self._leave(f"it takes {took_s * 1000:.0f} ms to answer")
-        elif self._is_away and not self._slow_answers:
-            self._is_away = False
-            logger.info("Redis is back, calls are counted there again")
-
-    def _leave(self, why: str) -> None:
-        with self._turns:
-            self._ask_at = time.monotonic() + ASK_AGAIN_S
-            was_away, self._is_away = self._is_away, True
-        if not was_away:
-            logger.warning("Redis is away, each process counts calls for itself: %s", why)
+        return self._breaker.ask(lambda: count(self._redis), lambda: count(self._memory))
 
 
 def _redis_storage(url: str) -> RedisStorage:
@@ -207,8 +159,8 @@ def _redis_storage(url: str) -> RedisStorage:
         return RedisStorage(
             url,
             key_prefix=KEY_PREFIX,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
         )
     except Exception as error:  # a missing package or an odd address: each has an exception of its own library
         raise StartupError(f"MISSION_DASHBOARD_REDIS_URL cannot be used: {error}") from error
