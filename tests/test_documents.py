@@ -18,7 +18,9 @@ from mission_dashboard import wire
 from mission_dashboard.config import SETTINGS, Settings
 from mission_dashboard.mission_dashboard import create_app
 from mission_dashboard.mission_tracker import MissionTracker
-from mission_dashboard.web.openapi import ENDPOINTS, METRICS, MISSION, openapi_document
+from mission_dashboard.web.endpoints import ENDPOINTS
+from mission_dashboard.web.openapi import openapi_document
+from mission_dashboard.web.schemas import METRICS, MISSION
 
 SOURCES = ROOT / "src" / "mission_dashboard"
 HTTPX = ("httpx", "httpcore", "certifi")
@@ -30,8 +32,14 @@ DOMAIN = (
     "reports",
     "commands",
     "cache",
+    "memory",
     "writer",
+    "batches",
+    "following",
+    "hearing",
+    "chores",
     "publisher",
+    "reader",
     "mission_tracker",
     "errors",
     "cursors",

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from conftest import FrozenClock, run_sql
-from mission_dashboard import mission_tracker, writer
+from mission_dashboard import following, writer
 from mission_dashboard.clock import utc_now
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.errors import MissionDashboardError, StoreUnavailable
@@ -22,6 +22,7 @@ from mission_dashboard.events import Change, EventType
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission, MissionStatus
 from mission_dashboard.postgres.store import POOL_SIZE, PostgresStore
+from mission_dashboard.queries import Query
 from mission_dashboard.recording import AddLines
 from mission_dashboard.records import LogsSaid, Recorded
 
@@ -78,13 +79,13 @@ def test_what_one_tracker_writes_the_other_tells_once_and_in_order(make_tracker:
     assert there.changes[-1].mission == one.get(mission.id)
     assert eventually(lambda: other.metrics().total_cost == 0.5)
     assert eventually(lambda: other.metrics() == one.metrics())
-    assert other.list(mission_tracker.Query()).total == 2
+    assert other.list(Query()).total == 2
 
 
 def test_a_hint_brings_news_long_before_the_next_look(
     make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mission_tracker, "COUNT_OTHERS_S", 0.05)
+    monkeypatch.setattr(following, "COUNT_OTHERS_S", 0.05)
     monkeypatch.setattr(writer, "FOLLOW_INTERVAL_S", 0.05)
     one, other = make_tracker(), make_tracker()
     assert acquainted(one, other)
@@ -119,7 +120,7 @@ def test_a_report_is_not_refused_because_of_what_only_another_process_knows_yet(
     assert (moved.version, moved.status) == (3, MissionStatus.RUNNING)
     one.progress(mission.id, progress=20)
     assert other.complete(mission.id, if_match=(4,)).version == 5
-    assert not other.list(mission_tracker.Query()).degraded
+    assert not other.list(Query()).degraded
 
 
 def test_where_others_write_a_mission_is_read_from_the_store(make_tracker: MakeTracker) -> None:
@@ -180,7 +181,7 @@ def test_the_last_word_of_a_process_whose_shard_is_claimed_by_one_that_starts_is
 def test_more_news_than_can_be_told_one_by_one_is_a_new_picture(
     make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mission_tracker, "FOLLOW_EVENTS", 10)
+    monkeypatch.setattr(following, "FOLLOW_EVENTS", 10)
     monkeypatch.setattr(PostgresStore, "listen", lambda store, hear: None)
     one, other = make_tracker(), make_tracker()
     pictures: list[bool] = []
@@ -214,7 +215,7 @@ def test_log_lines_of_a_watched_mission_come_from_other_processes_once(make_trac
 def test_who_watches_is_told_where_others_wrote_more_lines_than_are_read_at_once(
     make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mission_tracker, "FOLLOW_EVENTS", 10)
+    monkeypatch.setattr(following, "FOLLOW_EVENTS", 10)
     one, other = make_tracker(), make_tracker()
     chatty, silent = one.create(title="Talks"), one.create(title="Says little")
     other.watch_records(lambda: [chatty.id, silent.id])
@@ -370,13 +371,13 @@ def test_viewers_that_are_cut_off_at_random_miss_nothing_of_what_two_processes_w
         viewer.come_again(stays_for=1_000_000)
 
     assert not refused
-    truth = {mission.id: mission.version for mission in make_tracker()._cache}
+    truth = {mission.id: mission.version for mission in make_tracker()._memory.missions()}
     assert len(truth) > 20
     for viewer in viewers:
         assert eventually(lambda its=viewer: its.versions == truth), viewer.versions.items() ^ truth.items()
     for tracker in trackers:
         assert eventually(lambda its=tracker: its.metrics().total_missions == len(truth))
-        assert {mission.id: mission.version for mission in tracker._cache} == truth
+        assert {mission.id: mission.version for mission in tracker._memory.missions()} == truth
 
 
 def test_a_write_does_not_wait_for_readers_that_hold_every_connection(make_tracker: MakeTracker, dsn: str) -> None:

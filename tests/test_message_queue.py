@@ -15,11 +15,10 @@ from chaos.network import Faulty
 from clients import wait_for
 from conftest import run_sql
 from dashboards import Dashboard
-from mission_dashboard import mission_tracker
 from mission_dashboard.errors import StartupError
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.hints import Hints
-from mission_dashboard.queries import Filters
+from mission_dashboard.queries import Filters, Query
 from mission_dashboard.shared import breaker, totals
 from mission_dashboard.shared.message_queue import MessageQueue, channel_of
 from mission_dashboard.shared.totals import KeptTotals
@@ -373,7 +372,7 @@ def test_a_search_that_takes_long_to_count_is_not_counted_again_for_its_next_pag
     tracker = make_tracker()
     for number in range(3):
         tracker.create(title=f"Corpus {number}")
-    query = mission_tracker.Query(filters=Filters(q="corpus"), limit=2)
+    query = Query(filters=Filters(q="corpus"), limit=2)
     assert tracker.list(query).total == 3
     tracker.create(title="Corpus 3")
     assert tracker.list(query).total == 4  # it was quick

@@ -19,10 +19,17 @@ TOLERANCE_S = 2.0
 """Less than this is drift."""
 KEPT = 100
 
+Clock = Callable[[], datetime]
+
 
 def utc_now() -> datetime:
     """Return the time of day, aware, in UTC."""
     return datetime.now(timezone.utc)
+
+
+def is_later(at: datetime | None, than: datetime | None) -> bool:
+    """Whether a moment is after another one; any is after none."""
+    return at is not None and (than is None or at > than)
 
 
 @dataclass(frozen=True, slots=True)

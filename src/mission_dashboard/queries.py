@@ -1,11 +1,11 @@
-"""What a caller may ask about missions: filters, order and page."""
+"""What a caller may ask about missions, filters, order and page; and how it is answered."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from mission_dashboard.errors import InvalidValue
+from mission_dashboard.metrics import Metrics
 from mission_dashboard.missions import BudgetState, Control, Mission, MissionStatus
 
 DEFAULT_LIMIT = 50
@@ -163,6 +164,20 @@ class Page:
     facets: Mapping[str, Mapping[str, int]] | None = None
     degraded: bool = False
     """Whether this was answered from memory because the database is away: older missions may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a viewer needs to begin, or to catch up.
+
+    ``is_whole`` tells whether the missions are a fresh picture (to replace what the viewer has) or only those that
+    changed since its cursor.
+    """
+
+    missions: Sequence[Mission]
+    metrics: Metrics
+    cursor: str
+    is_whole: bool = True
 
 
 def parse_page_cursor(cursor: str, sort: str, descending: bool) -> tuple[Any, str]:

@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mission_dashboard.errors import FieldProblem, InvalidValue
+from mission_dashboard.errors import FieldProblem, InvalidValue, MissionNotFound
 from mission_dashboard.missions import Budget, MissionPriority, Report
 from mission_dashboard.usage import MAX_MODELS, MAX_TOKENS, ModelUsage
 
@@ -394,6 +394,12 @@ class KeySaid(Said):
     expires_in_days: float | None = Field(
         None, gt=0, le=MAX_KEY_DAYS, description="after how many days it ends; never, where left out"
     )
+
+
+def require_storable(mission_id: str) -> None:
+    """Refuse ids that no mission can have, before the database stumbles over them."""
+    if len(mission_id) > 255 or "\x00" in mission_id or not mission_id.isprintable():
+        raise MissionNotFound(mission_id[:255])
 
 
 SaidT = TypeVar("SaidT", bound=Said)

@@ -13,8 +13,8 @@ from mission_dashboard.control import DayBudget, Directive
 from mission_dashboard.events import Change, MissionEvent
 from mission_dashboard.keep import Keep
 from mission_dashboard.metrics import Metrics, Point, Spent
-from mission_dashboard.mission_tracker import Snapshot
 from mission_dashboard.missions import Mission
+from mission_dashboard.queries import Snapshot
 from mission_dashboard.records import LogLine, Span
 from mission_dashboard.retention import State
 from mission_dashboard.spend import Spend, SpendKey

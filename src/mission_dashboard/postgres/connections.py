@@ -180,6 +180,17 @@ def patience(connection: Connection, timeout_s: float) -> Iterator[None]:
         connection.timeout_s = before
 
 
+@contextmanager
+def lost_means_unavailable(after: Callable[[], None] | None = None) -> Iterator[None]:
+    """Raise `StoreUnavailable` where the server is lost, having called ``after``."""
+    try:
+        yield
+    except LOST as error:
+        if after is not None:
+            after()
+        raise StoreUnavailable("The database does not answer. Nothing was confirmed; try again shortly.") from error
+
+
 class Pool:
     """A few connections for reading, lent one caller at a time; a caller waits for its turn, but not forever."""
 

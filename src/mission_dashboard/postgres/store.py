@@ -4,53 +4,51 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import aiosql
-import psycopg2
 
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
-from mission_dashboard.errors import StoreUnavailable, VersionConflict, WriteRefused
 from mission_dashboard.events import MissionEvent
 from mission_dashboard.metrics import Facet, Metrics, Point, Removal, Spent, Totals
 from mission_dashboard.missions import Mission, Question
 from mission_dashboard.otlp.known import Key, Known, Use
 from mission_dashboard.postgres.connections import (
-    LOST,
     SLOW_STATEMENT_TIMEOUT_S,
-    STATEMENT_TIMEOUT_S,
     Connection,
     Pool,
     connect,
     fetch,
+    lost_means_unavailable,
     patience,
 )
 from mission_dashboard.postgres.hints import Hints
 from mission_dashboard.postgres.migrate import migrate
-from mission_dashboard.postgres.record_rows import kept_row, key_rows, line_of, node_of, record_page, span_of
+from mission_dashboard.postgres.record_rows import key_rows, line_of, node_of, record_page, span_of
 from mission_dashboard.postgres.retention import QUERIES as RETENTION_QUERIES
 from mission_dashboard.postgres.retention import state_of
 from mission_dashboard.postgres.rows import (
     COLUMNS,
-    as_json,
-    created_row,
-    delta_rows,
     event_of,
-    has_new_seldom_values,
     mission_of,
-    moved_row,
     question_of,
     removal_of,
-    rewritten_row,
-    touched_row,
 )
-from mission_dashboard.queries import ALL_STATUSES, Filters, Query
+from mission_dashboard.postgres.searches import (
+    SEARCH_TIMEOUT_S,
+    filter_parameters,
+    page_parameters,
+    page_sql,
+    page_timeout_s,
+    with_filters,
+)
+from mission_dashboard.postgres.writing import NO_SHARD, WritingConnection, batch_parameters
+from mission_dashboard.queries import Filters, Query
 from mission_dashboard.records import LogLine, Place, RecordPage, Span, parse_place
 from mission_dashboard.retention import State
 from mission_dashboard.shared.totals import KeptTotals
@@ -63,50 +61,6 @@ logger = logging.getLogger(__name__)
 
 QUERIES = Path(__file__).parent / "sql" / "queries.sql"
 POOL_SIZE = 8
-# The batch statement must find missions by their key however small the table was when its plan was made.
-WRITER_OPTIONS = (
-    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
-)
-BATCH_PARAMETERS = {
-    "created": "json",
-    "moved": "json",
-    "rewritten": "json",
-    "events": "json",
-    "facets": "json",
-    "totals": "json",
-    "minutes": "json",
-    "spend": "json",
-    "days": "json",
-    "keys": "json",
-    "touched": "json",
-    "lines": "json",
-    "spans": "json",
-    "kept": "json",
-    "shard": "smallint",
-}
-OTHER_WAS_FIRST = (
-    psycopg2.errors.SerializationFailure,
-    psycopg2.errors.UniqueViolation,
-    # Two writers waited for each other, and this one was chosen to give way.
-    psycopg2.errors.DeadlockDetected,
-)
-NO_SHARD = -1
-"""The shard of no process that writes events."""
-MAX_SEARCH_WORDS = 6
-SEARCH_TIMEOUT_S = 10.0
-"""For what no index serves: a search with short words, an order by cost, over a million missions."""
-
-# The expressions by which pages may be ordered; never made from input.
-SORT_KEYS: Mapping[str, str] = {
-    "created_at": "created_at",
-    "updated_at": "updated_at",
-    "completed_at": "coalesce(completed_at, 'epoch'::timestamptz)",
-    "title": 'title COLLATE "C"',
-    "priority": "CASE priority WHEN 'low' THEN 1 WHEN 'medium' THEN 2 WHEN 'high' THEN 3 ELSE 4 END",
-    "duration": "coalesce(duration, -1)",
-    "tokens_used": "coalesce(tokens_used, -1)",
-    "cost_estimate": "coalesce(cost_estimate, -1)",
-}
 
 
 class PostgresStore:
@@ -116,9 +70,8 @@ class PostgresStore:
         self.dsn = dsn
         self._sql = {**_read_queries(QUERIES), **_read_queries(RETENTION_QUERIES)}
         self._pool = Pool(dsn, POOL_SIZE)
-        self._writer: Connection | None = None
+        self._writing = WritingConnection(dsn, self._sql)
         self._writing_thread: int | None = None
-        self._shard = 0
         self._slow_totals = KeptTotals()
         self._hints = Hints(dsn, lambda payload: self._fetch("tell_others", payload=payload))
         self.server_version = ""
@@ -128,7 +81,7 @@ class PostgresStore:
         """Connect, migrate, and learn the database's name; raise `StoreUnavailable` or `StartupError`."""
         connection = connect(self.dsn)
         try:
-            with _lost_means_unavailable():
+            with lost_means_unavailable():
                 migrate(connection)
                 with patience(connection, SLOW_STATEMENT_TIMEOUT_S):
                     self._adopt_after_restore(connection)
@@ -140,9 +93,7 @@ class PostgresStore:
     def close(self) -> None:
         """Close every connection."""
         self._hints.close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._writing.close()
         self._pool.close()
 
     def _adopt_after_restore(self, connection: Connection) -> None:
@@ -156,7 +107,7 @@ class PostgresStore:
 
     def prepared(self, batch: Batch) -> Batch:
         """Do ahead what `write_batch` would do before it talks to the server."""
-        batch.prepared = self._parameters(batch)
+        batch.prepared = batch_parameters(batch)
         return batch
 
     def read_where_written(self) -> None:
@@ -169,108 +120,40 @@ class PostgresStore:
         Raises `StoreUnavailable` (whether it was committed is then unknown), `VersionConflict` when another
         process was first, `WriteRefused` when a row breaks a rule of the database.
         """
-        connection = self._writing()
-        with _lost_means_unavailable(self._drop_writer):
-            try:
-                parameters = batch.prepared or self._parameters(batch)
-                fetch(connection, self._execute_write, {**parameters, "shard": self._shard})
-            except OTHER_WAS_FIRST as error:
-                raise VersionConflict(str(error)) from error
-            except psycopg2.errors.ReadOnlySqlTransaction as error:
-                self._drop_writer()  # the next connection may lead to a server that writes
-                raise StoreUnavailable("The database is read-only. Nothing was written; try again later.") from error
-            except (psycopg2.DataError, psycopg2.IntegrityError) as error:
-                raise WriteRefused("The database refused the values.") from error
+        self._writing.write(batch.prepared or batch_parameters(batch))
 
     def ping(self) -> None:
         """Ask the server for a sign of life, on the connection that writes; raise `StoreUnavailable` for none."""
-        with _lost_means_unavailable(self._drop_writer):
-            ((read_only,),) = fetch(self._writing(), "SELECT current_setting('transaction_read_only')")
-        if read_only == "on":
-            self._drop_writer()
-            raise StoreUnavailable("The database is read-only. Try again later.")
+        self._writing.ping()
 
     def news(self, since: Sight, limit: int, watched: Collection[str] = (), *, own: bool = False) -> News:
         """Return what was committed since a sight by others, and, with ``own``, by this process too.
 
         Log lines and spans are those of the watched missions. Raises `StoreUnavailable`.
         """
-        connection = self._writing()
-        seen = {"seen": since.snapshot, "shard": NO_SHARD if own else self._shard, "limit": limit}
-        with _lost_means_unavailable(self._drop_writer):
-            rows = fetch(connection, self._sql["news"], seen)
-            sight = Sight(*rows[0][-2:])
-            events = [event_of(row[:-2]) for row in rows if row[0] is not None]
-            ids = list({event.mission_id for event in events})
-            found = fetch(connection, self._sql["mission_rows"], {"ids": ids}) if ids else []
-            lines: Sequence[LogLine] = ()
-            spans: Sequence[Span] = ()
-            if watched and sight.snapshot != since.snapshot:
-                seen.update(ids=list(watched), now=sight.snapshot)
-                lines = [line_of(row) for row in fetch(connection, self._sql["new_lines"], seen)]
-                spans = [span_of(row) for row in fetch(connection, self._sql["new_spans"], seen)]
+        self._writing.open()
+        read = self._writing.fetch
+        seen = {"seen": since.snapshot, "shard": NO_SHARD if own else self._writing.shard, "limit": limit}
+        rows = read("news", seen)
+        sight = Sight(*rows[0][-2:])
+        events = [event_of(row[:-2]) for row in rows if row[0] is not None]
+        ids = list({event.mission_id for event in events})
+        found = read("mission_rows", {"ids": ids}) if ids else []
+        lines: Sequence[LogLine] = ()
+        spans: Sequence[Span] = ()
+        if watched and sight.snapshot != since.snapshot:
+            seen.update(ids=list(watched), now=sight.snapshot)
+            lines = [line_of(row) for row in read("new_lines", seen)]
+            spans = [span_of(row) for row in read("new_spans", seen)]
         missions = {mission.id: mission for mission in map(mission_of, found)}
         missed = watched if limit in (len(lines), len(spans)) else ()
         return News(sight, events, missions, lines, spans, len(events) < limit, missed)
-
-    def _parameters(self, batch: Batch) -> dict[str, str]:
-        moved: list[dict[str, Any]] = []
-        rewritten: list[dict[str, Any]] = []
-        for before, after in batch.steps:
-            if before is not None and has_new_seldom_values(before, after):
-                rewritten.append(rewritten_row(before, after))
-            elif before is not None:
-                moved.append(moved_row(before, after))
-        parts: dict[str, Sequence[Any]] = {
-            "created": [created_row(step.after) for step in batch.steps if step.before is None],
-            "moved": moved,
-            "rewritten": rewritten,
-            "events": batch.events,
-            "keys": batch.keys,
-            "touched": [touched_row(mission) for mission in batch.touched],
-            "lines": batch.lines,
-            "spans": batch.spans,
-            "kept": [kept_row(kept) for kept in batch.kept],
-            **delta_rows(batch.delta),
-        }
-        return {name: as_json(rows) for name, rows in parts.items()}
-
-    def _writing(self) -> Connection:
-        if self._writer is None:
-            with _lost_means_unavailable():
-                connection = connect(self.dsn, "mission-dashboard writer", WRITER_OPTIONS)
-                try:
-                    self._shard = fetch(connection, self._sql["claim_shard"])[0][0]
-                    fetch(connection, self._sql["skip_transactions"])
-                    fetch(connection, self._prepare_write)
-                except BaseException:
-                    connection.close()
-                    raise
-                self._writer = connection
-        return self._writer
-
-    def _drop_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    @property
-    def _prepare_write(self) -> str:
-        numbered = {name: f"${number}" for number, name in enumerate(BATCH_PARAMETERS, 1)}
-        types = ", ".join(BATCH_PARAMETERS.values())
-        return f"PREPARE write_batch ({types}) AS {self._sql['write_batch'] % numbered}"
-
-    @property
-    def _execute_write(self) -> str:
-        return f"EXECUTE write_batch ({', '.join(f'%({name})s' for name in BATCH_PARAMETERS)})"
 
     # Reading.
 
     def _fetch(self, query: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
         if threading.get_ident() == self._writing_thread:
-            connection = self._writing()
-            with _lost_means_unavailable(self._drop_writer):
-                return fetch(connection, self._sql[query], parameters)
+            return self._writing.fetch(query, parameters)
         return self._pool.run(self._sql[query], parameters, name=query)
 
     def missions(self, ids: Sequence[str]) -> list[Mission]:
@@ -308,7 +191,7 @@ class PostgresStore:
 
     def count_others(self) -> int:
         """Return how many other processes write to this database."""
-        self._hints.others = int(self._fetch("other_writers", shard=self._shard)[0][0])
+        self._hints.others = int(self._fetch("other_writers", shard=self._writing.shard)[0][0])
         return self._hints.others
 
     def listen(self, hear: Callable[[str], None]) -> None:
@@ -511,38 +394,17 @@ class PostgresStore:
 
     def page(self, query: Query, limit: int) -> list[Mission]:
         """Return up to ``limit`` missions of this query's order after its cursor."""
-        after_key, after_id = query.after if query.after else (None, None)
-        sql = self._with_filters("page_rows")
-        sql = sql.replace("{key}", SORT_KEYS[query.sort])
-        sql = sql.replace("{direction}", "DESC" if query.descending else "ASC")
-        sql = sql.replace("{comes_after}", "<" if query.descending else ">")
-        parameters = {**_filter_parameters(query.filters), "after_key": after_key, "after_id": after_id, "limit": limit}
-        is_indexed = query.sort == "created_at" and not query.filters.q
-        timeout_s = STATEMENT_TIMEOUT_S if is_indexed else SEARCH_TIMEOUT_S
-        return [mission_of(row) for row in self._pool.run(sql, parameters, timeout_s, name="page")]
+        sql, parameters = page_sql(self._sql, query), page_parameters(query, limit)
+        return [mission_of(row) for row in self._pool.run(sql, parameters, page_timeout_s(query), name="page")]
 
     def count(self, filters: Filters) -> int:
         """Count the missions the filters let through; a count that takes long is used again for a while."""
-        sql, parameters = self._with_filters("page_total"), _filter_parameters(filters)
+        sql, parameters = with_filters(self._sql, "page_total"), filter_parameters(filters)
 
         def count() -> int:
             return int(self._pool.run(sql, parameters, SEARCH_TIMEOUT_S, name="page_total")[0][0])
 
         return self._slow_totals.of(parameters, count)
-
-    def _with_filters(self, name: str) -> str:
-        condition = self._sql["filters"].partition("WHERE ")[2]
-        return self._sql[name].replace("{filters}", f"({condition})")
-
-
-@contextmanager
-def _lost_means_unavailable(after: Any = None) -> Iterator[None]:
-    try:
-        yield
-    except LOST as error:
-        if after is not None:
-            after()
-        raise StoreUnavailable("The database does not answer. Nothing was confirmed; try again shortly.") from error
 
 
 def _spend_of(sums: Sequence[Any]) -> Spend:
@@ -561,28 +423,3 @@ def _read_queries(path: Path) -> dict[str, str]:
         name: sql.replace("{page_columns}", page_columns).replace("{columns}", columns)
         for name, sql in statements.items()
     }
-
-
-def _filter_parameters(filters: Filters) -> dict[str, Any]:
-    words = [f"%{_literal_pattern(word)}%" for word in filters.words]
-    prefix = filters.id_prefix
-    numbered = {f"word{n + 1}": words[n] if n < len(words) else None for n in range(MAX_SEARCH_WORDS)}
-    return {
-        "statuses": list(filters.status or ALL_STATUSES),
-        "priority": list(filters.priority) or None,
-        "type": list(filters.type) or None,
-        "agent_type": list(filters.agent_type) or None,
-        "model_used": list(filters.model_used) or None,
-        "id_prefix": f"{_literal_pattern(prefix)}%" if prefix else None,
-        "needs": list(filters.needs) or None,
-        "parent_id": filters.parent_id,
-        "created_after": filters.created_after,
-        "created_before": filters.created_before,
-        "finished_after": filters.finished_after,
-        "finished_before": filters.finished_before,
-        **numbered,
-    }
-
-
-def _literal_pattern(word: str) -> str:
-    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

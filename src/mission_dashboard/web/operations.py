@@ -13,7 +13,7 @@ from mission_dashboard.access.scopes import Scope
 from mission_dashboard.commands import Advance, Command, Create, Outcome, Retry
 from mission_dashboard.control import CONTINUE, directive_of
 from mission_dashboard.errors import InvalidValue, MissionDashboardError, NotAllowed
-from mission_dashboard.mission_tracker import MissionTracker, require_storable
+from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission, Move
 from mission_dashboard.recording import AddLines, PutSpans
 from mission_dashboard.records import LogsSaid, SpansSaid
@@ -32,6 +32,7 @@ from mission_dashboard.reports import (
     RetryReport,
     Said,
     StartReport,
+    require_storable,
     understand,
 )
 from mission_dashboard.steering import Acknowledge, Ask, Heartbeat, Pause, Resume
