@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from flask.testing import FlaskClient
 
-from conftest import FrozenClock
+from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
+from mission_dashboard.errors import Busy, SearchTooSlow
 from mission_dashboard.mission_dashboard import create_app
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.postgres import searches
+from mission_dashboard.postgres.connections import fetch
+from mission_dashboard.postgres.store import POOL_SIZE
 from mission_dashboard.queries import Filters, Query
 
 
@@ -63,3 +69,44 @@ def test_a_time_that_is_none_is_refused(tracker: MissionTracker, settings: Setti
 
     assert refused.status_code == 422
     assert refused.get_json()["errors"][0]["field"] == "finished_after"
+
+
+FOREVER = "SELECT pg_sleep(60)"
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(60)%'"
+
+
+@pytest.mark.parametrize("statement", ["page_rows", "page_total"])
+def test_a_search_that_takes_too_long_is_refused_with_a_sentence_and_ended_in_the_database(
+    tracker: MissionTracker, settings: Settings, dsn: str, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = create_app(settings, tracker)[0].test_client()
+    assert client.get("/api/missions?q=m").json["total"] == 3
+    monkeypatch.setattr(searches, "SEARCH_TIMEOUT_S", 0.2)
+    with monkeypatch.context() as slow:
+        slow.setitem(tracker.store._sql, statement, FOREVER)
+        refused = client.get("/api/missions?q=m")
+        assert refused.status_code == 422
+        assert "given up after 0.2 s" in refused.json["detail"]
+        assert run_sql(dsn, SLEEPING) == [(0,)]
+    # The connection is good for more, with its own patience.
+    assert client.get("/api/missions?q=m").json["total"] == 3
+    kept = tracker.store._pool._idle
+    assert len(kept) == 1
+    assert fetch(kept[0], "SHOW statement_timeout") == [("0",)]
+
+
+def test_only_some_of_the_connections_search_at_once(
+    tracker: MissionTracker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = create_app(settings, tracker)[0].test_client()
+    monkeypatch.setattr(searches, "SEARCH_TIMEOUT_S", 0.6)
+    monkeypatch.setitem(tracker.store._sql, "page_rows", FOREVER)
+    query = Query(Filters(q="m"))
+    with ThreadPoolExecutor(POOL_SIZE + 2) as people:
+        asked = [people.submit(tracker.list, query) for _ in range(POOL_SIZE + 2)]
+        time.sleep(0.2)
+        assert client.get("/api/keys").status_code == 200
+        assert tracker.store.sight()
+        problems = {type(search.exception()) for search in asked}
+    assert problems <= {SearchTooSlow, Busy} and SearchTooSlow in problems
+    assert tracker.store._pool.in_use == 0

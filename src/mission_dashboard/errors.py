@@ -184,6 +184,20 @@ class QueueFull(Unavailable):
     """More writes wait than the writer's queue may hold."""
 
 
+class Busy(Unavailable):
+    """More searches that take long are being made than may be at once."""
+
+
+class SearchTooSlow(MissionDashboardError):
+    """A search, or an order that no index has, took longer than it may."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"This search was given up after {limit_s:g} s. Search for longer words, or among fewer missions: "
+            "with a status, type, agent, model or created_after; in the order of created_at they are found soonest."
+        )
+
+
 class VersionConflict(MissionDashboardError):
     """Another process changed one of these missions first; reload and try again (never leaves the tracker)."""
 

@@ -23,7 +23,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from mission_dashboard.errors import StartupError, StoreUnavailable, WriteRefused
+from mission_dashboard.errors import SearchTooSlow, StartupError, StoreUnavailable, WriteRefused
 from mission_dashboard.tracing.spans import child
 
 logger = logging.getLogger(__name__)
@@ -202,27 +202,34 @@ class Pool:
         self._idle: list[Connection] = []
 
     def run(
-        self, sql: str, parameters: Any, timeout_s: float = STATEMENT_TIMEOUT_S, *, name: str = "statement"
+        self,
+        sql: str,
+        parameters: Any,
+        timeout_s: float = STATEMENT_TIMEOUT_S,
+        *,
+        name: str = "statement",
+        limit_s: float | None = None,
     ) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; raise `StoreUnavailable` when the server is away.
 
         A connection that went stale while it lay idle (the server was restarted) is replaced once, silently.
-        ``name`` is what traces call it; they never have its values.
+        ``name`` is what traces call it; they never have its values. After ``limit_s``, which is for searches, the
+        server itself gives the statement up, and `SearchTooSlow` is raised.
         """
         with child(name, **{"db.system.name": "postgresql", "db.query.summary": name}) as span:
-            rows = self._run(sql, parameters, timeout_s)
+            rows = self._run(sql, parameters, timeout_s if limit_s is None else limit_s + timeout_s, limit_s)
             if span is not None:
                 span.attributes["db.response.returned_rows"] = len(rows)
             return rows
 
-    def _run(self, sql: str, parameters: Any, timeout_s: float) -> list[tuple[Any, ...]]:
+    def _run(self, sql: str, parameters: Any, timeout_s: float, limit_s: float | None) -> list[tuple[Any, ...]]:
         if not self._turns.acquire(timeout=max(0.0, _left_s(time.monotonic() + timeout_s))):
             raise StoreUnavailable("All database connections are busy. Try again shortly.")
         self.in_use += 1
         try:
             while self._idle:
                 try:
-                    return self._run_on(self._idle.pop(), sql, parameters, timeout_s)
+                    return self._run_on(self._idle.pop(), sql, parameters, timeout_s, limit_s)
                 except Unanswered as error:
                     # The other idle connections would be silent too, each for as long again.
                     self.close()
@@ -230,17 +237,25 @@ class Pool:
                 except LOST as error:
                     logger.debug("an idle connection was lost: %s", error)
             try:
-                return self._run_on(connect(self._dsn), sql, parameters, timeout_s)
+                return self._run_on(connect(self._dsn), sql, parameters, timeout_s, limit_s)
             except LOST as error:
                 raise StoreUnavailable("The database does not answer. Try again shortly.") from error
         finally:
             self.in_use -= 1
             self._turns.release()
 
-    def _run_on(self, connection: Connection, sql: str, parameters: Any, timeout_s: float) -> list[tuple[Any, ...]]:
+    def _run_on(
+        self, connection: Connection, sql: str, parameters: Any, timeout_s: float, limit_s: float | None
+    ) -> list[tuple[Any, ...]]:
         try:
             with patience(connection, timeout_s):
-                rows = fetch(connection, sql, parameters)
+                if limit_s is None:
+                    rows = fetch(connection, sql, parameters)
+                else:
+                    rows = _fetch_within(connection, sql, parameters, limit_s)
+        except SearchTooSlow:
+            self._idle.append(connection)
+            raise
         except LOST:
             connection.close()
             raise
@@ -257,6 +272,18 @@ class Pool:
         """Close all idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _fetch_within(connection: Connection, sql: str, parameters: Any, limit_s: float) -> list[tuple[Any, ...]]:
+    """Fetch with a limit that the server keeps: a statement that only we gave up would go on there."""
+    fetch(connection, "SELECT set_config('statement_timeout', %s, false)", (f"{limit_s * 1000:.0f}",))
+    try:
+        rows = fetch(connection, sql, parameters)
+    except psycopg2.errors.QueryCanceled as error:
+        fetch(connection, "RESET statement_timeout")
+        raise SearchTooSlow(limit_s) from error
+    fetch(connection, "RESET statement_timeout")
+    return rows
 
 
 def fetch(connection: Connection, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:

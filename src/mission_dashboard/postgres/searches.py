@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mission_dashboard.postgres.connections import STATEMENT_TIMEOUT_S
 from mission_dashboard.queries import ALL_STATUSES, Filters, Query
 
 MAX_SEARCH_WORDS = 6
 SEARCH_TIMEOUT_S = 10.0
 """For what no index serves: a search with short words, an order by cost, over a million missions."""
+MAX_SEARCHES = 4
+"""How many may be made at once: other reads must find a connection."""
 
 # The expressions by which pages may be ordered; never made from input.
 SORT_KEYS: Mapping[str, str] = {
@@ -39,10 +40,9 @@ def page_parameters(query: Query, limit: int) -> dict[str, Any]:
     return {**filter_parameters(query.filters), "after_key": after_key, "after_id": after_id, "limit": limit}
 
 
-def page_timeout_s(query: Query) -> float:
-    """Return how long a page may take."""
-    is_indexed = query.sort == "created_at" and not query.filters.q
-    return STATEMENT_TIMEOUT_S if is_indexed else SEARCH_TIMEOUT_S
+def is_search(query: Query) -> bool:
+    """Whether a page may take long, for no index has it."""
+    return query.sort != "created_at" or query.filters != Filters(status=query.filters.status)
 
 
 def with_filters(sql: Mapping[str, str], name: str) -> str:

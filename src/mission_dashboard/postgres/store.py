@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -14,10 +14,12 @@ import aiosql
 
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
+from mission_dashboard.errors import Busy
 from mission_dashboard.events import MissionEvent
 from mission_dashboard.metrics import Facet, Metrics, Point, Removal, Spent, Totals
 from mission_dashboard.missions import Mission, Question
 from mission_dashboard.otlp.known import Key, Known, Use
+from mission_dashboard.postgres import searches
 from mission_dashboard.postgres.connections import (
     SLOW_STATEMENT_TIMEOUT_S,
     Connection,
@@ -40,11 +42,10 @@ from mission_dashboard.postgres.rows import (
     removal_of,
 )
 from mission_dashboard.postgres.searches import (
-    SEARCH_TIMEOUT_S,
     filter_parameters,
+    is_search,
     page_parameters,
     page_sql,
-    page_timeout_s,
     with_filters,
 )
 from mission_dashboard.postgres.writing import NO_SHARD, WritingConnection, batch_parameters
@@ -72,6 +73,7 @@ class PostgresStore:
         self._pool = Pool(dsn, POOL_SIZE)
         self._writing = WritingConnection(dsn, self._sql)
         self._writing_thread: int | None = None
+        self._searches = threading.BoundedSemaphore(searches.MAX_SEARCHES)
         self._slow_totals = KeptTotals()
         self._hints = Hints(dsn, lambda payload: self._fetch("tell_others", payload=payload))
         self.server_version = ""
@@ -395,16 +397,25 @@ class PostgresStore:
     def page(self, query: Query, limit: int) -> list[Mission]:
         """Return up to ``limit`` missions of this query's order after its cursor."""
         sql, parameters = page_sql(self._sql, query), page_parameters(query, limit)
-        return [mission_of(row) for row in self._pool.run(sql, parameters, page_timeout_s(query), name="page")]
+        run = self._search if is_search(query) else self._pool.run
+        return [mission_of(row) for row in run(sql, parameters, name="page")]
 
     def count(self, filters: Filters) -> int:
         """Count the missions the filters let through; a count that takes long is used again for a while."""
         sql, parameters = with_filters(self._sql, "page_total"), filter_parameters(filters)
 
         def count() -> int:
-            return int(self._pool.run(sql, parameters, SEARCH_TIMEOUT_S, name="page_total")[0][0])
+            return int(self._search(sql, parameters, name="page_total")[0][0])
 
         return self._slow_totals.of(parameters, count)
+
+    def _search(self, sql: str, parameters: Mapping[str, Any], *, name: str) -> list[tuple[Any, ...]]:
+        if not self._searches.acquire(timeout=searches.SEARCH_TIMEOUT_S):
+            raise Busy("Too many searches that take long are being made. Try again shortly.")
+        try:
+            return self._pool.run(sql, parameters, name=name, limit_s=searches.SEARCH_TIMEOUT_S)
+        finally:
+            self._searches.release()
 
 
 def _spend_of(sums: Sequence[Any]) -> Spend:

@@ -49,6 +49,8 @@ TABLE: Mapping[type[errors.MissionDashboardError], Row] = {
     errors.Unforeseen: Row(500, "Internal error"),
     errors.WriteRefused: Row(422, "Refused by the database"),
     errors.StoreUnavailable: Row(503, "Database unavailable"),
+    errors.Busy: Row(503, "Busy"),
+    errors.SearchTooSlow: Row(422, "Search takes too long"),
     errors.QueueFull: Row(503, "Too busy"),
 }
 
