@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -384,3 +385,8 @@ def test_a_search_that_takes_long_to_count_is_not_counted_again_for_its_next_pag
     page = tracker.list(query)
     assert page.total == 4
     assert [mission.title for mission in page.missions] == ["Corpus 4", "Corpus 3"]  # missions are never kept
+    # A total is never less than what is shown, and where all is shown it is what is shown.
+    wider = tracker.list(replace(query, limit=4))
+    assert (len(wider.missions), wider.total, wider.next_cursor is None) == (4, 5, False)
+    widest = tracker.list(replace(query, limit=10))
+    assert (len(widest.missions), widest.total, widest.next_cursor) == (5, 5, None)
