@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import flask_socketio
 import pytest
+import socketio
+from limits.storage import storage_from_string
 from redis import Redis
+from redis.exceptions import RedisError
 
 from chaos.network import Faulty
 from clients import wait_for
 from conftest import run_sql
 from dashboards import Dashboard
+from mission_dashboard.config import load_settings
 from mission_dashboard.errors import StartupError
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.hints import Hints
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.shared import breaker, totals
+from mission_dashboard.shared.client import connect
+from mission_dashboard.shared.counters import storage_for
 from mission_dashboard.shared.message_queue import MessageQueue, channel_of
 from mission_dashboard.shared.totals import KeptTotals
 from redis_servers import RedisServer
@@ -156,6 +164,70 @@ def test_a_redis_that_fell_silent_keeps_nobody_waiting(
         wait_for(lambda: "and back" in one.heard)
 
 
+def test_who_connects_while_redis_is_silent_hears_once_it_speaks(
+    redis: RedisServer, make_process: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mission_dashboard.shared.message_queue.ANSWER_S", 0.2)
+    with Faulty.before_port(redis.port) as wire:
+        wire.misbehave("silent")
+        one, two = make_process(None), make_process(redis.url)
+        queue = MessageQueue(f"redis://127.0.0.1:{wire.port}/0", "test")
+        one.hints.use(queue)
+        time.sleep(0.4)
+        wire.behave()
+        wait_for(lambda: queue._is_subscribed)
+        two.hints.tell("at last")
+        wait_for(lambda: "at last" in one.heard)
+
+
+def test_a_redis_that_is_heard_no_more_is_not_waited_for_again(
+    redis: RedisServer, make_process: Callable[..., Process], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = make_process(redis.url)
+    redis.kill()
+    wait_for(lambda: not one.queue._is_subscribed)
+    one.queue._sender.publish = lambda *said: pytest.fail("asked")
+    assert one.queue.carry("said") == 0
+    wait_for(lambda: "Redis is away, other processes are told by PostgreSQL alone" in caplog.text)
+
+
+def test_what_a_process_does_with_viewers_is_asked_of_no_other(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[Any] = []
+    monkeypatch.setattr(MessageQueue, "_publish", lambda queue, data: published.append(data))
+    queue = MessageQueue(redis.url, "test")
+    queue.set_server(socketio.Server(async_mode="threading"))
+    gone = "who left"
+    queue.emit("alert", {}, namespace="/", room=gone)
+    assert not queue.can_disconnect(gone, "/")
+    queue.disconnect(gone, "/")
+    with pytest.raises(ValueError, match="not connected"):
+        queue.enter_room(gone, "/", "mission:1")
+    queue.leave_room(gone, "/", "mission:1")
+    queue.close_room("mission:1", "/")
+    assert published == []
+
+
+def test_one_hint_that_cannot_be_taken_does_not_keep_the_next_from_being_heard(
+    redis: RedisServer, make_process: Callable[..., Process], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = make_process(redis.url), make_process(redis.url)
+    heard: list[str] = []
+
+    def hear(said: str) -> None:
+        heard.append(said)
+        if said == "nonsense":
+            raise ValueError(said)
+
+    two.hints._hear = hear
+    one.hints.tell("nonsense")
+    one.hints.tell("sense")
+    wait_for(lambda: "sense" in heard)
+    assert heard == ["nonsense", "sense"]  # it did not have to listen anew
+    assert "could not be taken" in caplog.text
+
+
 def test_what_is_no_message_harms_nobody(redis: RedisServer, make_process: Callable[..., Process]) -> None:
     one, two = make_process(redis.url), make_process(redis.url)
     client = Redis.from_url(redis.url)
@@ -168,6 +240,32 @@ def test_what_is_no_message_harms_nobody(redis: RedisServer, make_process: Calla
 def test_an_odd_address_is_refused_with_a_sentence() -> None:
     with pytest.raises(StartupError, match="MISSION_DASHBOARD_REDIS_URL cannot be used"):
         MessageQueue("redis://127.0.0.1:port/0", "test")
+
+
+@pytest.mark.parametrize("url", ["redis://:hush#1@host:6379/0", "redis://:hush?1@host:6379/0", "redis://u:1@h:hush/0"])
+def test_a_password_that_makes_an_address_odd_is_not_repeated(url: str) -> None:
+    for use in (
+        lambda: load_settings({"MISSION_DASHBOARD_REDIS_URL": url}).redis_url and MessageQueue(url, "test"),
+        lambda: MessageQueue(url, "test"),
+        lambda: storage_from_string(storage_for(url)),
+    ):
+        with pytest.raises(StartupError, match="must read like redis://") as refused:
+            use()
+        assert "hush" not in str(refused.value)
+
+
+def test_a_silent_redis_is_asked_once_and_one_that_ended_the_connection_again(redis: RedisServer) -> None:
+    with Faulty.before_port(redis.port) as wire:
+        client = connect(f"redis://127.0.0.1:{wire.port}/0", once_more=True, socket_timeout=breaker.TIMEOUT_S)
+        client.ping()
+        wire.misbehave("cut")
+        wire.behave()
+        assert client.ping()
+        wire.misbehave("silent")
+        began = time.monotonic()
+        with pytest.raises(RedisError):
+            client.ping()
+        assert time.monotonic() - began < 1.6 * breaker.TIMEOUT_S
 
 
 def test_trackers_hear_of_each_other_through_redis_alone(
@@ -278,11 +376,16 @@ def test_another_program_emits_to_all_viewers_and_what_one_viewer_is_sent_does_n
     client = Redis.from_url(redis.url)
     for nonsense in (b"\xff", b'{"method": "emit"}', b'{"method": "hint", "host_id": "x", "said": "1.1 nonsense"}'):
         client.publish(channel(dsn), nonsense)
+    for viewer in viewers:
+        for method in ("disconnect", "close_room", "leave_room"):
+            asked = {"method": method, "sid": viewer.sid, "room": None, "namespace": "/", "host_id": "x"}
+            client.publish(channel(dsn), json.dumps(asked))
     outside = flask_socketio.SocketIO(message_queue=redis.url, channel=channel(dsn))
     flask_socketio.SocketIO(message_queue=redis.url, channel=channel_of("other")).emit("alert", {"text": "Not ours"})
     outside.emit("alert", {"text": "Deploying at noon"})
     for viewer in viewers:
         wait_for(lambda its=viewer: its.notices == [{"text": "Deploying at noon"}])
+        assert viewer.breaks == 0
         viewer.leave()
 
 
@@ -355,6 +458,14 @@ def test_slow_totals_are_kept_without_redis_too_and_only_so_many(monkeypatch: py
     assert count.times == 5
 
 
+@pytest.mark.parametrize("nonsense", [b"", b"many", b"-1", b"1" * 5000])
+def test_what_is_no_total_is_not_taken_for_one(redis: RedisServer, nonsense: bytes) -> None:
+    KeptTotals(redis.url, "a").of(SEARCH, Slow(3, totals.SLOW_S))
+    client = Redis.from_url(redis.url)
+    client.set(client.keys("*")[0], nonsense)
+    assert KeptTotals(redis.url, "a").of(SEARCH, Slow(4, 0.0)) == 4
+
+
 def test_while_redis_is_away_totals_are_counted(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(totals, "SLOW_S", 0.01)
     here, there = KeptTotals(redis.url, "a"), KeptTotals(redis.url, "a")
@@ -383,3 +494,8 @@ def test_a_search_that_takes_long_to_count_is_not_counted_again_for_its_next_pag
     page = tracker.list(query)
     assert page.total == 4
     assert [mission.title for mission in page.missions] == ["Corpus 4", "Corpus 3"]  # missions are never kept
+    # A total is never less than what is shown, and where all is shown it is what is shown.
+    wider = tracker.list(replace(query, limit=4))
+    assert (len(wider.missions), wider.total, wider.next_cursor is None) == (4, 5, False)
+    widest = tracker.list(replace(query, limit=10))
+    assert (len(widest.missions), widest.total, widest.next_cursor) == (5, 5, None)

@@ -82,6 +82,10 @@ class Viewer:
     def versions(self) -> dict[str, int]:
         return {mission_id: mission["version"] for mission_id, mission in list(self.picture.items())}
 
+    @property
+    def sid(self) -> str:
+        return str(self._client.get_sid())
+
     def leave(self) -> None:
         self._client.disconnect()
 

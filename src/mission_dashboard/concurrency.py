@@ -11,7 +11,9 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mission_dashboard.config import prefer_system_dns
 from mission_dashboard.web.framing import PlainFraming, read_quickly
@@ -37,6 +39,7 @@ def prepare(mode: str) -> None:
 
             eventlet.monkey_patch(all=True, psycopg=True)
             import engineio.async_drivers.eventlet  # noqa: F401  (its import warns too)
+        _look_names_up_aside()
     elif mode == "gevent":
         from gevent import monkey
 
@@ -44,6 +47,25 @@ def prepare(mode: str) -> None:
     from mission_dashboard.postgres.connections import install_wait_callback, wait_with_poll
 
     install_wait_callback(_GREEN_WAITS.get(mode, wait_with_poll))
+
+
+def _look_names_up_aside() -> None:
+    """Keep names that take long to look up, as of a server that is away, from stopping all green threads."""
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *rest: Any, **named: Any) -> Any:
+        return look_up(host, *rest, **named) if _is_quick(host) else blocking(partial(look_up, host, *rest, **named))
+
+    socket.getaddrinfo = getaddrinfo
+
+
+def _is_quick(host: object) -> bool:
+    """Whether nobody has to be asked for this name."""
+    if host in (None, "", b"", "localhost"):
+        return True
+    with contextlib.suppress(ValueError):
+        return bool(ip_address(str(host)))
+    return False
 
 
 def _wait_eventlet(descriptor: int, writing: bool, timeout_s: float) -> bool:

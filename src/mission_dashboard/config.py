@@ -146,7 +146,7 @@ def _dsn(text: str) -> str | None:
 
 
 def _redis(text: str) -> str:
-    if text and not re.fullmatch(r"rediss?://[^\s/]+(?:/\d*)?", text):
+    if text and not re.fullmatch(r"rediss?://[^\s/?#]+(?:/\d*)?", text):
         raise ValueError("must read like redis://:password@host:6379/0, or rediss://")
     return text
 

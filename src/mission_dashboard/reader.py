@@ -96,7 +96,7 @@ class Reader:
         try:
             self._require_up()
             missions = self._store.page(query, query.limit + 1)
-            return self._page(query, missions, self._count(query.filters), degraded=False)
+            return self._page(query, missions, self._total(query, len(missions)), degraded=False)
         except StoreUnavailable:
             wanted = self._from_memory(query)
             total = self._count(query.filters) if query.filters.only_facets else len(wanted)
@@ -115,6 +115,15 @@ class Reader:
             return wanted
         after = query.after
         return [m for m in wanted if (query.key(m) < after if query.descending else query.key(m) > after)]
+
+    def _total(self, query: Query, found: int) -> int:
+        """Return the total for a page, for which ``found`` missions were found, one more than it shows perhaps.
+
+        Where it shows all there are, that is known; and a count that was kept for a while is not below what is shown.
+        """
+        if found <= query.limit and query.after is None and not query.filters.only_facets:
+            return found
+        return max(found, self._count(query.filters))
 
     def _count(self, filters: Filters) -> int:
         if not filters.only_facets:

@@ -40,7 +40,7 @@ class Breaker:
         try:
             answer = question()
         except self._errors as error:
-            self._leave(str(error))
+            self.leave(str(error))
             return otherwise()
         self._judge(time.monotonic() - began)
         return answer
@@ -60,12 +60,13 @@ class Breaker:
         """Take note of how long an answer took."""
         self._slow_answers = self._slow_answers + 1 if took_s > SLOW_S else 0
         if self._slow_answers >= SLOW_IN_A_ROW:
-            self._leave(f"it takes {took_s * 1000:.0f} ms to answer")
+            self.leave(f"it takes {took_s * 1000:.0f} ms to answer")
         elif self._is_away and not self._slow_answers:
             self._is_away = False
             logger.info("Redis is back; no longer: %s", self._instead)
 
-    def _leave(self, why: str) -> None:
+    def leave(self, why: str) -> None:
+        """Take Redis for away from now on."""
         with self._turns:
             self._ask_at = time.monotonic() + ASK_AGAIN_S
             was_away, self._is_away = self._is_away, True

@@ -156,11 +156,15 @@ def _redis_storage(url: str) -> RedisStorage:
     try:
         from limits.storage import RedisStorage
 
+        from mission_dashboard.shared.client import BAD_ADDRESS
+
         return RedisStorage(
             url,
             key_prefix=KEY_PREFIX,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
         )
+    except ValueError as error:
+        raise StartupError(BAD_ADDRESS) from error
     except Exception as error:  # a missing package or an odd address: each has an exception of its own library
         raise StartupError(f"MISSION_DASHBOARD_REDIS_URL cannot be used: {error}") from error

@@ -2,8 +2,8 @@
 
 It carries what `postgres.hints` has to say, and what other programs emit to viewers with Flask-SocketIO's own
 ``SocketIO(message_queue=..., channel=...)``. It does not carry changes of missions: Redis keeps no message for whom it
-does not reach, and a viewer must miss none; those come from PostgreSQL. What this process sends to its own viewers
-does not go through here either.
+does not reach, and a viewer must miss none; those come from PostgreSQL. What this process does with its own viewers
+does not go through here either, and nothing but emitting can be asked for from outside.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from redis.exceptions import RedisError
-from socketio import RedisManager
+from redis.exceptions import TimeoutError as Unanswered
+from socketio import Manager, RedisManager
 
 from mission_dashboard.shared.breaker import TIMEOUT_S, Breaker
 from mission_dashboard.shared.client import connect
@@ -27,9 +28,11 @@ CHANNEL_PREFIX = "mission-dashboard"
 RETRY_S = 0.5
 LOOK_S = 1.0
 """How soon the listener notices that it shall end."""
+ANSWER_S = 2.0
+"""How long the listener, for which nobody waits, waits for an answer while it connects."""
 QUIET_S = 10.0
 """After so much silence Redis is asked whether it is there, and has as long to answer."""
-HINT = "hint"
+EMIT, HINT = "emit", "hint"
 
 
 def channel_of(database: str) -> str:
@@ -68,22 +71,24 @@ class MessageQueue(RedisManager):  # type: ignore[misc]
         self._closing = True
 
     def carry(self, said: str) -> int:
-        """Tell the other processes; return how many heard it."""
+        """Tell the other processes; return how many heard it. Who hears nothing from Redis does not ask it either."""
+        if not self._is_subscribed:
+            return 0
         heard = self._publish({"method": HINT, "said": said, "host_id": self.host_id})
-        return max(0, heard - self._is_subscribed)
+        return max(0, heard - 1)
 
     # What python-socketio asks of a manager.
 
     def initialize(self) -> None:
         """Do nothing: `start` is what begins to listen, whether there are viewers or not."""
 
-    def emit(self, *said: Any, **options: Any) -> None:
-        """Emit to viewers of this process: each process tells its own."""
-        super().emit(*said, **{**options, "ignore_queue": True})
-
-    def disconnect(self, sid: str, namespace: str | None = None, **options: Any) -> Any:
-        """Disconnect a viewer of this process."""
-        return super().disconnect(sid, namespace, **{**options, "ignore_queue": True})
+    # Each process has its own viewers and tells its own, as without a queue.
+    emit = Manager.emit
+    can_disconnect = Manager.can_disconnect
+    disconnect = Manager.disconnect
+    enter_room = Manager.enter_room
+    leave_room = Manager.leave_room
+    close_room = Manager.close_room
 
     def _publish(self, data: Any) -> int:
         """Publish a message; return how many heard it, this process with them."""
@@ -91,23 +96,32 @@ class MessageQueue(RedisManager):  # type: ignore[misc]
         return self._breaker.ask(lambda: cast(int, self._sender.publish(self.channel, text)), lambda: 0)
 
     def _listen(self) -> Iterator[Any]:
-        """Yield what python-socketio knows what to do with; hints are not for it."""
+        """Yield what is to be emitted, for python-socketio; hints are not for it, and whatever else nobody asks for."""
         while not self._closing:
             try:
                 for message in self._heard():
-                    if message.get("method") != HINT:
+                    if message.get("method") == EMIT:
                         yield message
-                    elif message.get("host_id") != self.host_id and isinstance(message.get("said"), str):
-                        self._hear(message["said"])
+                    elif message.get("method") == HINT and message.get("host_id") != self.host_id:
+                        self._take(message.get("said"))
             except RedisError as error:
-                logger.debug("the message queue is not heard for a while: %s", error)
+                self._breaker.leave(str(error))
+            except Exception:  # the top of a thread: python-socketio would try again without a rest
+                logger.exception("listening to the message queue failed")
             finally:
                 self._is_subscribed = False
             time.sleep(RETRY_S)
         raise _Ended
 
+    def _take(self, said: object) -> None:
+        try:
+            if isinstance(said, str):
+                self._hear(said)
+        except Exception:  # whoever hears it; what comes next may be well
+            logger.exception("what another process said could not be taken")
+
     def _heard(self) -> Iterator[dict[str, Any]]:
-        with connect(self.redis_url) as client, client.pubsub() as its:
+        with connect(self.redis_url, socket_timeout=ANSWER_S) as client, client.pubsub() as its:
             its.subscribe(self.channel)
             heard_at, is_asked = time.monotonic(), False
             while not self._closing:
@@ -116,7 +130,7 @@ class MessageQueue(RedisManager):  # type: ignore[misc]
                 if message is not None:
                     heard_at, is_asked = time.monotonic(), False
                 elif quiet_s > 2 * QUIET_S:
-                    return
+                    raise Unanswered(f"it said nothing for {quiet_s:.0f} s")
                 elif quiet_s > QUIET_S and not is_asked:
                     its.ping()
                     is_asked = True

@@ -26,6 +26,7 @@ SLOW_S = 0.5
 KEPT_FACTOR = 10.0
 LONGEST_S = 30.0
 MAX_KEPT = 1_000
+MAX_DIGITS = 18
 KEY_PREFIX = "mission-dashboard:totals"
 
 
@@ -65,7 +66,7 @@ class KeptTotals:
         if time.monotonic() < until:
             return total
         found = self._ask(lambda redis: redis.get(key))
-        return int(found) if isinstance(found, bytes) and found.isdigit() else None
+        return int(found) if isinstance(found, bytes) and found.isdigit() and len(found) <= MAX_DIGITS else None
 
     def _keep(self, key: str, total: int, seconds: float) -> None:
         with self._turns:

@@ -144,7 +144,7 @@ SCHEMAS: Schema = {
     "MissionPage": object_of(
         {
             "missions": list_of("Mission"),
-            "total": COUNT,
+            "total": {**COUNT, "description": "of a search that takes long to count, as it was up to 30 s ago"},
             "next_cursor": NEXT,
             "degraded": {"type": "boolean", "description": "answered from memory: the database is away"},
             "facets": {**COUNTS, "description": "with facets=true: counts of each value under the other filters"},
