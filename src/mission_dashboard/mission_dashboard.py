@@ -190,6 +190,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.socket_json import SocketJson
     from mission_dashboard.web.socket_reports import take_reports
     from mission_dashboard.web.storage import make_storage
+    from mission_dashboard.web.waiting import Waiting
 
     app = Flask("mission_dashboard", template_folder=str(PAGE / "templates"), static_folder=None)
     app.session_interface = NoSessions()
@@ -216,10 +217,11 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     alerts = Alerts(alert_store, tracker, reach, live.tell, live.tell_everywhere)
     app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
-    guard.add_views(app, socketio, limits.api)
+    waiting = Waiting(tracker, guard.access.is_good)
+    guard.add_views(app, socketio, waiting, limits.api)
     take_reports(socketio, tracker, limits.report_gate, guard)
     kind = "external" if settings.postgres_dsn else "embedded"
-    app.register_blueprint(make_api(tracker, limits.api, limits.report))
+    app.register_blueprint(make_api(tracker, waiting, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
     app.register_blueprint(make_alerts(alerts, limits.api))
     app.register_blueprint(make_costs(tracker, limits.api))
