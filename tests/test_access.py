@@ -23,6 +23,7 @@ import psycopg2
 import pytest
 import requests
 import socketio
+from psycopg2.extensions import make_dsn, parse_dsn
 from werkzeug.test import create_environ
 
 from clients import wait_for
@@ -1278,6 +1279,35 @@ def test_production_does_not_start_open(dsn: str, data_dir: Path, settings: dict
 
     assert process.returncode == 1
     assert says in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("where", ["PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "the DSN, escaped"])
+def test_production_does_not_start_with_the_sample_password_wherever_it_is_set(
+    dsn: str, data_dir: Path, where: str
+) -> None:
+    parts = {name: value for name, value in parse_dsn(dsn).items() if name != "password"}
+    kept, settings = data_dir / "kept", {where: "ai_password"}
+    if where == "PGPASSFILE":
+        kept.write_text("*:*:*:*:ai_password\n")
+        settings = {where: str(kept)}
+    elif where == "PGSERVICEFILE":
+        kept.write_text("[missions]\npassword=ai_password\n")
+        parts, settings = {**parts, "service": "missions"}, {where: str(kept)}
+    elif where == "the DSN, escaped":
+        settings = {}
+    kept.touch()
+    kept.chmod(0o600)
+    bare = make_dsn(**parts) + (" password=ai\\_password" if not settings else "")
+
+    process = start_production(bare, data_dir, **settings)
+    try:
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+
+    assert process.returncode == 1
+    assert "the sample password 'ai_password', which comes from" in output
     assert "Traceback" not in output
 
 
