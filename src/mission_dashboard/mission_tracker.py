@@ -758,6 +758,7 @@ class MissionTracker:
         """Take over what other processes wrote. Between two batches: memory holds all that this process committed."""
         # A process that ended while this one started may have written under the shard that this one then claimed.
         is_first, self._has_looked = not self._has_looked, True
+        forgotten = self._forgotten
         news = self._store.news(self._sight, FOLLOW_EVENTS, self._watched(), own=is_first)
         if not news.is_all:
             self._load_memory()
@@ -767,6 +768,8 @@ class MissionTracker:
             with self._memory:
                 for mission in news.missions.values():
                     self._cache.put(mission)
+                # What was removed since they were read is forgotten once more; the totals know what they count.
+                self._forgotten = min(self._forgotten, forgotten)
         self._tell_news(news)
         if self._totals_are_behind and time.monotonic() >= self._count_anew_at:
             self._count_anew()
@@ -807,8 +810,8 @@ class MissionTracker:
         totals = self._store.totals()
         with self._memory:
             self._totals = totals
-            # What was removed while they were read may be taken out of the old ones only.
-            self._forgotten = totals.last_removal
+            # What was removed while they were read may be taken out of the old ones only, and not of memory yet.
+            self._forgotten = min(self._forgotten, totals.last_removal)
         self._totals_are_behind = False
         ended = time.monotonic()
         self._count_anew_at = ended + max(COUNT_ANEW_S, COUNT_ANEW_FACTOR * (ended - began))
