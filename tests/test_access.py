@@ -640,8 +640,7 @@ def test_open_sockets_end_within_a_second_of_a_revocation(dashboard: Dashboard, 
     assert ended[0] - began < 1.0
 
 
-@pytest.mark.parametrize("how", ["key", "session", "logout"])
-@pytest.mark.parametrize("asked", ["directive", "question"])
+@pytest.mark.parametrize(("asked", "how"), [("directive", "key"), ("directive", "session"), ("question", "logout")])
 def test_a_held_long_poll_ends_within_about_a_second_of_a_revocation(
     dashboard: Dashboard, admin_key: str, asked: str, how: str
 ) -> None:
