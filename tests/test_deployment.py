@@ -281,7 +281,7 @@ def test_a_polling_viewer_stays_at_one_of_two_dashboards_and_viewers_are_spread(
             MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
             MISSION_DASHBOARD_ADMIN_KEY=key,
             MISSION_DASHBOARD_SECRET_KEY="one secret of all processes",
-        ).start()
+        )
         for name in ("one", "other")
     ]
     servers = " ".join(f"server 127.0.0.1:{one.port};" for one in both)
@@ -289,18 +289,21 @@ def test_a_polling_viewer_stays_at_one_of_two_dashboards_and_viewers_are_spread(
     polling = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"
     answers = []
 
-    with nginx_with(site.replace("server dashboard:5002;", servers), tmp_path, port):
-        for viewer in range(12):
-            session = requests.Session()
-            session.headers["Authorization"] = f"Bearer {key}"
-            session.mount("http://", From(f"127.0.1.{viewer + 1}"))
-            sid = json.loads(session.get(polling, timeout=10).text[1:])["sid"]
-            answers.append(session.post(f"{polling}&sid={sid}", data="40", timeout=10).status_code)
-            answers.append(session.get(f"{polling}&sid={sid}", timeout=10).status_code)
-        viewers = [one.get("/api/health")["viewers"] for one in both]
-
-    for one in both:
-        one.stop()
+    try:
+        for one in both:
+            one.start()
+        with nginx_with(site.replace("server dashboard:5002;", servers), tmp_path, port):
+            for viewer in range(12):
+                session = requests.Session()
+                session.headers["Authorization"] = f"Bearer {key}"
+                session.mount("http://", From(f"127.0.1.{viewer + 1}"))
+                sid = json.loads(session.get(polling, timeout=10).text[1:])["sid"]
+                answers.append(session.post(f"{polling}&sid={sid}", data="40", timeout=10).status_code)
+                answers.append(session.get(f"{polling}&sid={sid}", timeout=10).status_code)
+            viewers = [one.get("/api/health")["viewers"] for one in both]
+    finally:
+        for one in both:
+            one.stop()
     assert answers == [200] * 24
     assert sum(viewers) == 12
     assert min(viewers) > 0
