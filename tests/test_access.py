@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,24 @@ import psycopg2
 import pytest
 import requests
 import socketio
+from psycopg2.extensions import make_dsn, parse_dsn
 from werkzeug.test import create_environ
 
 from clients import wait_for
 from conftest import FrozenClock, run_sql
 from dashboards import ROOT, Dashboard, free_port
 from mission_dashboard.access.audit import LINES_PER_MINUTE, Audit
-from mission_dashboard.access.callers import NOBODY, Kind, new_secret
+from mission_dashboard.access.callers import LOCAL, NOBODY, Kind, new_secret
 from mission_dashboard.access.networks import place_of
 from mission_dashboard.access.scopes import SCOPES, Role, Scope, granted, needed
 from mission_dashboard.access.service import MAX_SESSIONS, Access
 from mission_dashboard.access.store import Entry, Wanted
-from mission_dashboard.errors import LoginRefused, StoreUnavailable
+from mission_dashboard.errors import AccessEnded, LoginRefused, StoreUnavailable
+from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.access_store import PostgresAccessStore
 from mission_dashboard.web.gate import FAILURES_PER_MINUTE, Gate, caller_of
 from mission_dashboard.web.keys import harmless
+from mission_dashboard.web.waiting import Waiting
 
 KEYS = (sys.executable, "-m", "mission_dashboard.cli", "keys")
 ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
@@ -636,6 +640,63 @@ def test_open_sockets_end_within_a_second_of_a_revocation(dashboard: Dashboard, 
     assert ended[0] - began < 1.0
 
 
+@pytest.mark.parametrize(("asked", "how"), [("directive", "key"), ("directive", "session"), ("question", "logout")])
+def test_a_held_long_poll_ends_within_about_a_second_of_a_revocation(
+    dashboard: Dashboard, admin_key: str, asked: str, how: str
+) -> None:
+    key_id, key = make_key(dashboard, admin_key, "operate")
+    _, other = make_key(dashboard, admin_key, "report")
+    mission_id = dashboard.create_running("Long")
+    address = f"/api/missions/{mission_id}/directive?wait=30&known=continue"
+    if asked == "question":
+        question = dashboard.post(f"/api/missions/{mission_id}/ask", text="Which?")["mission"]["question"]["id"]
+        address = f"/api/missions/{mission_id}/questions/{question}?wait=30"
+    browser = log_in(dashboard, key)
+    cookies = {} if how == "key" else browser.cookies.get_dict()
+    shown = key if how == "key" else None
+
+    with ThreadPoolExecutor(2) as pool:
+        held = pool.submit(ask, dashboard, "GET", address, shown, cookies=cookies)
+        others = pool.submit(ask, dashboard, "GET", address.replace("wait=30", "wait=2"), other)
+        time.sleep(0.5)
+        assert not held.done()
+        began = time.monotonic()
+        if how == "logout":
+            browser.post(f"{dashboard.url}/logout", timeout=10)
+        else:
+            ask(dashboard, "DELETE", f"/api/keys/{key_id}", admin_key)
+        answer = held.result(5)
+        took_s = time.monotonic() - began
+
+    assert took_s < 1.5
+    new = ask(dashboard, "GET", address, shown, cookies=cookies)
+    assert (answer.status_code, answer.json()) == (new.status_code, new.json()) == (401, new.json())
+    assert answer.headers["WWW-Authenticate"] == new.headers["WWW-Authenticate"]
+    assert others.result(5).status_code == 200
+    line = f"/api/audit?action=GET /api/missions/{mission_id}&actor=operate&refused=true"
+    assert wait_for(lambda: dashboard.get(line.replace(" ", "%20"))["entries"], 5)
+
+
+def test_looking_at_long_polls_reads_no_mission(tracker: MissionTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mission_id = tracker.create(title="Quiet").id
+    waiting = Waiting(tracker, lambda caller: caller is not NOBODY)
+    read: list[str] = []
+    get = tracker.get
+    monkeypatch.setattr(tracker, "get", lambda wanted: (read.append(wanted), get(wanted))[1])
+
+    with ThreadPoolExecutor(2) as pool:
+        held = pool.submit(waiting.wait, mission_id, LOCAL, lambda _: False, 0.5)
+        ended = pool.submit(waiting.wait, mission_id, NOBODY, lambda _: False, 30)
+        wait_for(lambda: len(read) == 2, 5)
+        while not held.done():
+            waiting.end_unwelcome()
+            time.sleep(0.01)
+
+    with pytest.raises(AccessEnded):
+        ended.result(5)
+    assert len(read) == 3, "once each at the beginning, and once when the time was over"
+
+
 def test_a_poll_of_a_socket_that_was_ended_is_told_so(dashboard: Dashboard, admin_key: str) -> None:
     key_id, key = make_key(dashboard, admin_key, "read")
     _, other = make_key(dashboard, admin_key, "read")
@@ -1217,6 +1278,35 @@ def test_production_does_not_start_open(dsn: str, data_dir: Path, settings: dict
 
     assert process.returncode == 1
     assert says in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("where", ["PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "the DSN, escaped"])
+def test_production_does_not_start_with_the_sample_password_wherever_it_is_set(
+    dsn: str, data_dir: Path, where: str
+) -> None:
+    parts = {name: value for name, value in parse_dsn(dsn).items() if name != "password"}
+    kept, settings = data_dir / "kept", {where: "ai_password"}
+    if where == "PGPASSFILE":
+        kept.write_text("*:*:*:*:ai_password\n")
+        settings = {where: str(kept)}
+    elif where == "PGSERVICEFILE":
+        kept.write_text("[missions]\npassword=ai_password\n")
+        parts, settings = {**parts, "service": "missions"}, {where: str(kept)}
+    elif where == "the DSN, escaped":
+        settings = {}
+    kept.touch()
+    kept.chmod(0o600)
+    bare = make_dsn(**parts) + (" password=ai\\_password" if not settings else "")
+
+    process = start_production(bare, data_dir, **settings)
+    try:
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+
+    assert process.returncode == 1
+    assert "the sample password 'ai_password', which comes from" in output
     assert "Traceback" not in output
 
 

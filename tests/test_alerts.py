@@ -33,13 +33,17 @@ from mission_dashboard.alerts.addresses import Reach, Refused
 from mission_dashboard.alerts.delivery import MAX_OF_CHANNEL, Patience
 from mission_dashboard.alerts.firings import Decision
 from mission_dashboard.alerts.service import Alerts
+from mission_dashboard.commands import Advance
 from mission_dashboard.config import Settings
 from mission_dashboard.control import Rules
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.missions import Move
 from mission_dashboard.postgres import alert_store
 from mission_dashboard.postgres.alert_store import PostgresAlertStore
 from mission_dashboard.queries import Query
+from mission_dashboard.reports import AskReport, CancelReport
+from mission_dashboard.steering import Ask
 from mission_dashboard.web.alerts import make_alerts
 from mission_dashboard.web.errors import register_errors
 from receivers import Mailbox, Receiver, stays
@@ -226,6 +230,29 @@ def test_a_stalled_mission_fires_and_its_return_ends_it(
     assert place.open() == []
     assert place.all()[0]["resolved_at"] is not None
     place.alerts.close()
+
+
+def test_an_alert_of_more_missions_than_it_names_is_not_called_over_while_one_is_left(
+    place: Place, receiver: Receiver
+) -> None:
+    place.rule("question", notify_resolved=True)
+    place.webhook(receiver)
+    asked = [place.running(f"Asks {number}") for number in range(102)]
+    execute = place.tracker.execute_together
+    execute([Ask(mission_id, AskReport(text="Which?")) for mission_id in asked])
+    place.look()
+    (alert,) = place.open()
+    assert (alert["count"], len(alert["missions"])) == (102, 100)
+
+    execute([Advance(one, Move.CANCEL, CancelReport().to_report()) for one in alert["missions"]])
+    place.look()
+
+    (alert,) = place.open()
+    assert (alert["missions"], alert["resolved_at"]) == ([], None)
+    assert [letter["kind"] for letter in place.deliveries("waiting")] == ["firing"]
+
+    place.post(f"/{alert['id']}/resolve")
+    assert place.open() == []
 
 
 def test_a_used_up_budget_fires_but_a_person_who_cancels_does_not(place: Place) -> None:

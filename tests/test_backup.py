@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import subprocess
 import time
@@ -14,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2.extensions
 import pytest
 import socketio
@@ -27,6 +30,7 @@ from mission_dashboard.metrics import Metrics
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.postgres.backup import back_up
 from mission_dashboard.postgres.clients import PROGRAMS, Clients, find_clients
+from mission_dashboard.postgres.embedded import EmbeddedPostgres
 from mission_dashboard.postgres.restore import _feed, inspect, restore
 from mission_dashboard.recording import AddLines
 from mission_dashboard.records import LogsSaid
@@ -303,6 +307,71 @@ def test_a_restore_that_fails_midway_changes_nothing(
         restore(empty_dsn, backup_file, replace=True)
 
     assert contents(empty_dsn) == before
+
+
+HOLD = """
+CREATE SCHEMA hold;
+CREATE FUNCTION hold.wait() RETURNS event_trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock(42); END';
+CREATE EVENT TRIGGER hold ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION hold.wait();
+"""
+HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+"""Who has the lock 42 holds a restore when all is dropped and nothing is made."""
+
+
+def missions_of(dsn: str) -> int:
+    """Return how many missions a dashboard that starts now would show."""
+    with MissionTracker.connect(dsn) as tracker:
+        return tracker.metrics().total_missions
+
+
+def nobody_restores(dsn: str) -> bool:
+    restores = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mission-dashboard restore'"
+    try:
+        return run_sql(dsn, restores) == [(0,)]
+    except psycopg2.OperationalError:  # it starts again
+        return False
+
+
+def test_a_restore_that_is_killed_midway_leaves_what_was_there_and_can_be_repeated(
+    data_dir: Path, dsn: str, tmp_path: Path, make_tracker: MakeTracker
+) -> None:
+    source, file = make_tracker(), tmp_path / "missions.dump"
+    fill(source)
+    source.create(title="So much that psql cannot have been told to commit", metadata={"ballast": "x" * 250_000})
+    back_up(dsn, file)
+    database = EmbeddedPostgres(data_dir)
+    dsn = database.start()
+    try:
+        with MissionTracker.connect(dsn) as tracker:
+            fill(tracker, 3)
+        before = contents(dsn)
+        run_sql(dsn, HOLD)
+        restoring = [*COMMAND, "restore", "--replace", "--dsn", dsn, str(file)]
+
+        for victim in ("mission-dashboard", "psql", "postgres"):
+            holder = psycopg2.connect(dsn)
+            holder.cursor().execute("SELECT pg_advisory_lock(42)")
+            command = subprocess.Popen(
+                restoring, env=environment(MISSION_DASHBOARD_SECRET_KEY="for tests"), stderr=subprocess.DEVNULL
+            )
+            wait_for(lambda: run_sql(dsn, HELD) == [(1,)], 20)
+            pids = {program.name(): program.pid for program in psutil.Process(command.pid).children()}
+            pids |= {"mission-dashboard": command.pid, "postgres": database.pid or 0}
+            os.kill(pids[victim], signal.SIGKILL)
+            holder.close()
+
+            assert command.wait(20) != 0, victim
+            wait_for(lambda: nobody_restores(dsn), 20)
+            assert contents(dsn) == before, victim
+            assert missions_of(dsn) == 3, victim
+
+        assert subprocess.run(
+            restoring, env=environment(MISSION_DASHBOARD_SECRET_KEY="for tests"), timeout=60, check=True
+        )
+        assert missions_of(dsn) == 6
+    finally:
+        database.stop()
 
 
 def test_a_backup_of_a_newer_dashboard_or_of_something_else_is_refused(

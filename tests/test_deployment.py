@@ -30,6 +30,7 @@ from dashboards import ROOT, Dashboard, free_port
 from images import Container, read_stages
 from mission_dashboard.config import SETTINGS
 from mission_dashboard.mission_dashboard import STOP_DEADLINE_S
+from mission_dashboard.web.inputs import MAX_WAIT_S
 
 DEPLOY = ROOT / "deploy"
 IN_CI = os.environ.get("CI") == "true"
@@ -218,6 +219,7 @@ def test_with_the_lines_on_tls_people_log_in_over_https_alone_and_sockets_pass(
         answer = https.post(
             f"{url}/login", data={"key": key}, headers={"Origin": url}, allow_redirects=False, timeout=10
         )
+        unknown = https.get(f"{url}/api/nothing", timeout=10)
         client = socketio.Client(reconnection=False, http_session=https)
         client.connect(url, headers={"Authorization": f"Bearer {key}"}, transports=["websocket"])
         is_connected = client.connected
@@ -226,7 +228,10 @@ def test_with_the_lines_on_tls_people_log_in_over_https_alone_and_sockets_pass(
     assert (sent_on.status_code, sent_on.headers["Location"]) == (308, "https://127.0.0.1/api/docs?a=b")
     assert answer.status_code == 303, answer.text
     assert "; Secure" in answer.headers["Set-Cookie"]
-    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert unknown.status_code == 404
+    for said in (answer, unknown):
+        assert said.headers["Strict-Transport-Security"] == "max-age=31536000", "of errors too"
+    assert "Strict-Transport-Security" not in sent_on.headers, "over HTTP it means nothing"
     assert is_connected
 
 
@@ -244,6 +249,75 @@ def test_behind_nginx_everybody_needs_a_key_and_sockets_pass(behind_nginx: tuple
     assert made.status_code == 201
     wait_for(lambda: heard == ["Through nginx"], 5)
     client.disconnect()
+
+
+def test_nginx_waits_longer_than_a_poll_is_held_and_a_quiet_socket_is_pinged(
+    behind_nginx: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = behind_nginx
+    said = requests.get(
+        f"{url}/socket.io/?EIO=4&transport=polling", headers={"Authorization": f"Bearer {key}"}, timeout=10
+    )
+    opened = json.loads(said.text[1:])
+    read = run(tool("nginx", "nginx-light"), "-T", "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path))
+
+    waits = [int(seconds) for seconds in re.findall(r"^\s*proxy_read_timeout (\d+)s;", read, re.MULTILINE)]
+
+    assert len(waits) == 1, "for all that is passed on"
+    assert waits[0] >= MAX_WAIT_S * 2
+    assert waits[0] * 1000 > opened["pingInterval"] + opened["pingTimeout"]
+
+
+def test_a_polling_viewer_stays_at_one_of_two_dashboards_and_viewers_are_spread(
+    data_dir: Path, dsn: str, tmp_path: Path
+) -> None:
+    key, port = f"mdk_{'0123456789' * 5}", free_port()
+    both = [
+        Dashboard(
+            data_dir,
+            POSTGRES_DSN=dsn,
+            MISSION_DASHBOARD_DATA_DIR=str(tmp_path / name),
+            MISSION_DASHBOARD_LOG_DIR=str(tmp_path / name),
+            MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
+            MISSION_DASHBOARD_ADMIN_KEY=key,
+            MISSION_DASHBOARD_SECRET_KEY="one secret of all processes",
+        )
+        for name in ("one", "other")
+    ]
+    servers = " ".join(f"server 127.0.0.1:{one.port};" for one in both)
+    site = (DEPLOY / "nginx/mission-dashboard.conf").read_text().replace("listen 80;", f"listen {port};")
+    polling = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"
+    answers = []
+
+    try:
+        for one in both:
+            one.start()
+        with nginx_with(site.replace("server dashboard:5002;", servers), tmp_path, port):
+            for viewer in range(12):
+                session = requests.Session()
+                session.headers["Authorization"] = f"Bearer {key}"
+                session.mount("http://", From(f"127.0.1.{viewer + 1}"))
+                sid = json.loads(session.get(polling, timeout=10).text[1:])["sid"]
+                answers.append(session.post(f"{polling}&sid={sid}", data="40", timeout=10).status_code)
+                answers.append(session.get(f"{polling}&sid={sid}", timeout=10).status_code)
+            viewers = [one.get("/api/health")["viewers"] for one in both]
+    finally:
+        for one in both:
+            one.stop()
+    assert answers == [200] * 24
+    assert sum(viewers) == 12
+    assert min(viewers) > 0
+
+
+class From(requests.adapters.HTTPAdapter):
+    """Connects from one of this machine's addresses."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def init_poolmanager(self, *given: Any, **more: Any) -> None:
+        super().init_poolmanager(*given, **more, source_address=(self._address, 0))
 
 
 def test_what_a_caller_says_of_its_address_does_not_pass_nginx(behind_nginx: tuple[str, str]) -> None:

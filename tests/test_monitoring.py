@@ -372,6 +372,57 @@ def test_every_query_of_the_grafana_dashboard_is_promql(tmp_path: Path) -> None:
     promtool("check", "rules", str(file))
 
 
+@needs_promtool
+def test_two_processes_show_the_same_missions_once_and_their_own_work_added_up(tmp_path: Path) -> None:
+    of_the_database = {
+        'missions_in_state{state="running"': "3x1500",
+        'cost_usd_total{model="x"': "0+1x1500",
+        'cost_usd_total{model="y"': "0+2x1500",
+        'tokens_total{model="x", direction="input"': "0+60x1500",
+        'missions_total{type="review", status="completed"': "0+5x1500",
+        'missions_total{type="index", status="completed"': "0+1x1500",
+    }
+    of_a_process = {
+        'http_request_duration_seconds_count{instance="a", status="2xx"': "0+60x1500",
+        'http_request_duration_seconds_count{instance="b", status="2xx"': "0+120x1500",
+        'http_request_duration_seconds_bucket{instance="a", le="1"': "0+60x1500",
+        'http_request_duration_seconds_bucket{instance="a", le="+Inf"': "0+60x1500",
+        'http_request_duration_seconds_bucket{instance="b", le="1"': "0x1500",
+        'http_request_duration_seconds_bucket{instance="b", le="2"': "0+60x1500",
+        'http_request_duration_seconds_bucket{instance="b", le="+Inf"': "0+60x1500",
+        'http_request_duration_seconds_bucket{instance="a", le="2"': "0+60x1500",
+    }
+    shown = {
+        "Running": [("{}", 3)],
+        "Cost today": [("{}", 1440 * (1 + 2))],
+        "Missions finished": [('{status="completed"}', 5 + 1)],
+        "Missions by type": [('{type="review"}', 5), ('{type="index"}', 1)],
+        "Tokens": [('{direction="input"}', 1)],
+        "Cost by model": [('{model="x"}', 60), ('{model="y"}', 120)],
+        "Answers": [('{status="2xx"}', 1 + 2)],
+        "How long answers take": [("{}", 1)],
+    }
+    series = [(f'{name}, instance="{one}"}}', values) for name, values in of_the_database.items() for one in "ab"]
+    series += [(f"{name}}}", values) for name, values in of_a_process.items()]
+    first = {panel["title"]: panel["targets"][0]["expr"] for panel in panels()}
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": f"mission_dashboard_{name}", "values": values} for name, values in series],
+        "promql_expr_test": [
+            {
+                "expr": first[title],
+                "eval_time": "25h",
+                "exp_samples": [{"labels": labels, "value": value} for labels, value in wanted],
+            }
+            for title, wanted in shown.items()
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "1m", "tests": [case]}))
+
+    promtool("test", "rules", str(file))
+
+
 def test_grafanas_own_schema_reads_the_dashboard_whole() -> None:
     from grafana_foundation_sdk.cog import plugins
     from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard

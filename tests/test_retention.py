@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from flask import Flask
 from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
 from mission_dashboard.errors import MissionNotFound
+from mission_dashboard.events import EventType
 from mission_dashboard.keep import Keep
 from mission_dashboard.metrics import Totals
 from mission_dashboard.mission_dashboard import Application, _retention, create_app
@@ -27,6 +29,7 @@ from mission_dashboard.queries import Filters, Query
 from mission_dashboard.recording import AddLines, PutSpans
 from mission_dashboard.records import LogsSaid, SpansSaid
 from mission_dashboard.retention import HOLD, Due, Pace, Removed, Retention, State, next_hold
+from mission_dashboard.store import News
 
 MakeTracker = Callable[..., MissionTracker]
 DAY = 86_400.0
@@ -747,6 +750,67 @@ def test_the_sizes_of_all_tables_are_shown(kept: MissionTracker, settings: Setti
     assert said["database_bytes"] > sum(sizes)
     assert said["retention"]["days"]["missions"] == {"completed": 90, "failed": 180, "cancelled": 90}
     assert said["retention"]["removed"] == {"missions": 0, "events": 0, "logs": 0, "spans": 0}
+
+
+def in_memory(tracker: MissionTracker) -> set[str]:
+    """Return the missions that a viewer is shown first."""
+    return {mission.id for mission in tracker.snapshot().missions}
+
+
+def test_a_mission_that_is_removed_while_news_of_it_is_read_does_not_stay_in_memory(
+    make_tracker: MakeTracker, retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    removed: list[Removed] = []
+    looks = itertools.count()
+    looked = 0
+
+    class Watched(PostgresStore):
+        def news(self, *given: Any, **more: Any) -> News:
+            nonlocal looked
+            looked = next(looks)
+            news = super().news(*given, **more)
+            if not removed and EventType.COMPLETED in {event.type for event in news.events}:
+                removed.append(retain(tracker=tracker))
+            return news
+
+    tracker = MissionTracker(Watched(dsn), clock=clock, keep=KEEP)
+    with tracker:
+        tracker.open()
+        ended_long_ago = FrozenClock()
+        clock.advance(11 * DAY)
+        mission = finish(make_tracker(clock=ended_long_ago))
+        wait_for(lambda: bool(removed))
+        before = looked
+        wait_for(lambda: looked > before)
+
+        assert removed[0].missions == 1
+        wait_for(lambda: mission.id not in in_memory(tracker))
+        assert tracker.metrics().removed_missions["completed"] == 1
+
+
+def test_a_mission_that_was_removed_before_the_totals_were_read_anew_does_not_stay_in_memory(
+    make_tracker: MakeTracker, retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    removed: list[Removed] = []
+
+    class Watched(PostgresStore):
+        def totals(self) -> Totals:
+            if is_due and not removed:
+                removed.append(retain())
+            return super().totals()
+
+    is_due: list[bool] = []
+    tracker = MissionTracker(Watched(dsn), clock=clock, keep=KEEP)
+    with tracker:
+        tracker.open()
+        mission = finish(tracker)
+        clock.advance(11 * DAY)
+        is_due.append(True)
+        make_tracker(clock=clock).create(title="Has the totals read anew")
+
+        wait_for(lambda: bool(removed))
+        wait_for(lambda: mission.id not in in_memory(tracker))
+        assert tracker.metrics().removed_missions["completed"] == 1
 
 
 def test_totals_that_were_being_read_while_retention_removed_something_are_right_all_the_same(

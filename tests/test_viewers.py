@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
+import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +16,11 @@ from typing import Any
 import pytest
 import websocket
 
-from clients import OrderlyClient
+from clients import OrderlyClient, wait_for
 from dashboards import Dashboard
 from mission_dashboard.events import Change, EventType, MissionEvent
 from mission_dashboard.web.fanout import Bundle, frame
-from mission_dashboard.web.live import Gatherer
+from mission_dashboard.web.live import ASKING_INTERVAL_S, Gatherer
 from test_cache import make_mission
 
 UPDATE_KEYS = {"event_type", "mission_id", "mission", "cursor", "timestamp"}
@@ -230,6 +235,80 @@ def test_a_viewer_that_does_not_read_slows_nobody_and_is_let_go(dashboard: Dashb
         version = dashboard.post(f"/api/missions/{mission_id}/progress", progress=50)["mission"]["version"]
     assert dashboard.get("/api/health")["viewers"] == 1
     deaf.close()
+
+
+@pytest.fixture(scope="module", params=["eventlet", "threading", "gevent"])
+def any_mode(request: pytest.FixtureRequest, module_dsn: str) -> Iterator[Dashboard]:
+    """A dashboard with each kind of threads."""
+    folder = Path(tempfile.mkdtemp(prefix="mdmode", dir="/tmp"))
+    running = Dashboard(folder, POSTGRES_DSN=module_dsn, MISSION_DASHBOARD_ASYNC_MODE=request.param).start()
+    yield running
+    running.stop()
+    shutil.rmtree(folder)
+
+
+def _held(dashboard: Dashboard) -> tuple[int, int]:
+    """Return how many files and threads the server has."""
+    process = Path("/proc") / str(dashboard.pid)
+    return len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+
+
+def test_a_viewer_that_never_reads_leaves_nothing_behind(any_mode: Dashboard) -> None:
+    mission_id = any_mode.create_running("Large", metadata={"ballast": "x" * 200_000})
+    first = _raw(any_mode)
+    first.send("40")
+    first.close()
+    wait_for(lambda: not any_mode.get("/api/health")["viewers"], 5)
+    files, threads = _held(any_mode)
+    deaf = [_raw(any_mode) for _ in range(4)]
+    for one in deaf:
+        one.send("40")
+    wait_for(lambda: any_mode.get("/api/health")["viewers"] == len(deaf), 5)
+
+    ends_at = time.monotonic() + 20
+    while any_mode.get("/api/health")["viewers"] and time.monotonic() < ends_at:
+        any_mode.post(f"/api/missions/{mission_id}/progress", progress=50)
+
+    assert any_mode.get("/api/health")["viewers"] == 0
+    # Each has a thread that would have pinged it, and sleeps for 20 s before; a request of ours may just be ending.
+    wait_for(lambda: _held(any_mode)[0] <= files + 2 and _held(any_mode)[1] <= threads + len(deaf) + 2, 5)
+    for one in deaf:
+        one.close()
+
+
+def test_a_slow_viewer_gets_whole_messages(any_mode: Dashboard) -> None:
+    mission_id = any_mode.create_running("Large", metadata={"ballast": "x" * 250_000})
+    slow = _raw(any_mode, sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 50_000)])
+    slow.send("40")
+    wait_for(lambda: any_mode.get("/api/health")["viewers"] == 1, 5)
+
+    for step in range(30):
+        any_mode.post(f"/api/missions/{mission_id}/progress", progress=step)
+        for _ in range(10):
+            slow.ping("are you there")  # its answer must not come in the middle of an update
+            time.sleep(0.001)
+
+    slow.settimeout(20)
+    while '"progress":29' not in (said := slow.recv()):
+        assert said[0] in "0234" and (said[0] != "4" or json.loads(said[2:])), "a whole packet"
+    slow.close()
+
+
+def test_a_viewer_that_asks_and_never_reads_is_let_go(any_mode: Dashboard) -> None:
+    ballast = {"ballast": "x" * 7_900}
+    created = [{"op": "create", "title": f"Heavy {number}", "metadata": ballast} for number in range(100)]
+    any_mode.post("/api/missions/batch", operations=created)
+    asking = _raw(any_mode)
+    asking.send("40")
+    wait_for(lambda: any_mode.get("/api/health")["viewers"] == 1, 5)
+
+    with contextlib.suppress(OSError, websocket.WebSocketException):
+        for _ in range(60):  # a picture has 800 kB
+            asking.send('42["request_update"]')
+            time.sleep(ASKING_INTERVAL_S)
+
+    assert any_mode.get("/api/health")["viewers"] == 0
+    asking.close()
 
 
 def test_the_connection_can_be_asked_whether_it_lives(viewer: Viewer) -> None:

@@ -125,6 +125,10 @@ class LoginRefused(MissionDashboardError):
     """Nobody may log in with this."""
 
 
+class AccessEnded(MissionDashboardError):
+    """The caller's key or session ended while it waited for an answer; the gate answers as to a new request."""
+
+
 class NotAllowed(MissionDashboardError):
     """The caller's key or role does not reach so far; nothing was written."""
 

@@ -109,13 +109,14 @@ class Follower:
         """Take over what other processes wrote. Between two batches: memory holds all that this process committed."""
         # A process that ended while this one started may have written under the shard that this one then claimed.
         is_first, self._has_looked = not self._has_looked, True
+        forgotten = self._memory.last_removal
         news = self._store.news(self._memory.sight, FOLLOW_EVENTS, self._watched(), own=is_first)
         if not news.is_all:
             self._load_memory()
         elif news.events:
             self._totals_are_behind = True
             news = self._unknown(news) if is_first else news
-            self._memory.take(news.missions.values())
+            self._memory.take(news.missions.values(), forgotten)
         self._tell_news(news)
         if self._totals_are_behind and time.monotonic() >= self._count_anew_at:
             self._count_anew()

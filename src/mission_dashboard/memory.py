@@ -112,11 +112,13 @@ class Memory:
 
     # What is read of the store: from other processes, or after an outage.
 
-    def take(self, missions: Iterable[Mission]) -> None:
-        """Take over missions that are told, too."""
+    def take(self, missions: Iterable[Mission], last_removal: int) -> None:
+        """Take over missions that are told, too; ``last_removal`` is that of the moment before they were read."""
         with self._lock:
             for mission in missions:
                 self._missions.put(mission)
+            # What was removed since they were read is forgotten once more; the totals know what they count.
+            self._last_removal = min(self._last_removal, last_removal)
 
     def correct(self, missions: Iterable[Mission], gone: Collection[str]) -> None:
         """Take over missions that another process changed before it was heard of, and that nobody was told of yet."""
@@ -141,18 +143,16 @@ class Memory:
     ) -> None:
         """Start anew from what the store holds; ``complete`` tells whether ``alive`` is all there is."""
         with self._lock:
-            self._use(totals)
+            self._totals = totals
+            self._last_removal = totals.last_removal
             self._missions.replace_all(alive, finished, complete=complete)
 
     def count_anew(self, totals: Totals) -> None:
         """Go on with totals that were read of the store."""
         with self._lock:
-            self._use(totals)
-
-    def _use(self, totals: Totals) -> None:
-        self._totals = totals
-        # What was removed while they were read may be taken out of the old ones only.
-        self._last_removal = totals.last_removal
+            self._totals = totals
+            # What was removed while they were read may be taken out of the old ones only, and not of memory yet.
+            self._last_removal = min(self._last_removal, totals.last_removal)
 
     def hear_of_life(self, stored: Mission) -> None:
         """Take over a sign of life that another process wrote."""

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from typing import TYPE_CHECKING, Any
 
 from mission_dashboard.called import command_name
-from mission_dashboard.config import Settings, load_settings
+from mission_dashboard.config import SAMPLE_PASSWORD, Settings, load_settings
 from mission_dashboard.errors import StartupError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Application:
         from mission_dashboard.prices import book_for
 
         prices = book_for(self.settings)
+        if self.settings.postgres_dsn and self.settings.is_production:
+            _refuse_sample_password(self.settings.postgres_dsn)
         dsn = self.settings.postgres_dsn or self._start_embedded()
         try:
             self.tracker = MissionTracker.connect(dsn, _rules(self.settings), prices, keep_of(self.settings))
@@ -133,6 +135,17 @@ class Application:
     def database(self) -> str:
         """Where missions are kept, in words."""
         return self.embedded.describe() if self.embedded else "the PostgreSQL server behind POSTGRES_DSN"
+
+
+def _refuse_sample_password(dsn: str) -> None:
+    """Raise `StartupError` where the database is reached with the documentation's password, wherever that is set."""
+    from mission_dashboard.postgres.connections import password_for
+
+    if password_for(dsn) == SAMPLE_PASSWORD:
+        raise StartupError(
+            f"The database behind POSTGRES_DSN has the sample password {SAMPLE_PASSWORD!r}, which comes from "
+            "PGPASSWORD, a password file, a service file or the DSN: give it another when ENVIRONMENT is production."
+        )
 
 
 def _rules(settings: Settings) -> Rules:
@@ -202,6 +215,7 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     from mission_dashboard.web.socket_json import SocketJson
     from mission_dashboard.web.socket_reports import take_reports
     from mission_dashboard.web.storage import make_storage
+    from mission_dashboard.web.waiting import Waiting
 
     app = Flask("mission_dashboard", template_folder=str(PAGE / "templates"), static_folder=None)
     app.session_interface = NoSessions()
@@ -230,10 +244,11 @@ def create_app(settings: Settings, tracker: MissionTracker) -> tuple[Flask, Live
     alerts = Alerts(alert_store, tracker, reach, live.tell, live.tell_everywhere)
     app.extensions["alerts"] = alerts
     guard = app.extensions["guard"] = Guard(settings, tracker.store.dsn)
-    guard.add_views(app, socketio, limits.api)
+    waiting = Waiting(tracker, guard.access.is_good)
+    guard.add_views(app, socketio, waiting, limits.api)
     take_reports(socketio, tracker, limits.report_gate, guard)
     kind = "external" if settings.postgres_dsn else "embedded"
-    app.register_blueprint(make_api(tracker, limits.api, limits.report))
+    app.register_blueprint(make_api(tracker, waiting, limits.api, limits.report))
     app.register_blueprint(make_ping(tracker, limits.report))
     app.register_blueprint(make_alerts(alerts, limits.api))
     app.register_blueprint(make_costs(tracker, limits.api))

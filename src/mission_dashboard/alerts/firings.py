@@ -19,6 +19,8 @@ from mission_dashboard.control import in_words
 from mission_dashboard.events import EventType
 
 MAX_MISSIONS = 100
+OTHERS = ""
+"""Stands, among a firing's missions, for those beyond the first 100; no mission is called so, so none settles it."""
 MAX_SUMMARY = 500
 
 
@@ -122,7 +124,7 @@ class Evaluation:
         # What was kept quiet tells nobody, so it does not excuse what follows from being told.
         summary = summary_of(happening, rule.signal)
         if last and not (last.silenced and not quiet) and self._is_cooling(rule, last):
-            missions = tuple(dict.fromkeys((*last.missions, happening.mission_id)))[:MAX_MISSIONS]
+            missions = _with(last.missions, happening.mission_id)
             if last.resolved_at is not None:
                 # It lives on when its earlier missions were settled: this one is not, and it is of this one now.
                 last = replace(last, summary=summary[:MAX_SUMMARY], mission_id=happening.mission_id, resolved_at=None)
@@ -231,6 +233,14 @@ class Evaluation:
         else:
             self._open.pop(firing.id, None)
         return firing
+
+
+def _with(missions: Sequence[str], mission_id: str) -> tuple[str, ...]:
+    """Return the missions of a firing with one more; beyond the first 100 it is not named."""
+    named = [one for one in dict.fromkeys((*missions, mission_id)) if one != OTHERS]
+    if len(named) > MAX_MISSIONS or OTHERS in missions:
+        return (*named[:MAX_MISSIONS], OTHERS)
+    return tuple(named)
 
 
 def signal_of(happening: Happening) -> Signal | None:

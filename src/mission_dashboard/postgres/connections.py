@@ -77,6 +77,21 @@ class Connection(psycopg2.extensions.connection):
             super().close()
 
 
+def password_for(dsn: str) -> str | None:
+    """Return the password that libpq takes for a DSN: its own, a service's, ``PGPASSWORD`` or a password file's.
+
+    Nothing waits for the server. None also where the DSN makes no sense: connecting tells why.
+    """
+    try:
+        connection = psycopg2.connect(dsn, async_=True)
+    except psycopg2.Error:
+        return None
+    try:
+        return connection.info.password or None
+    finally:
+        connection.close()
+
+
 _waited_on: set[psycopg2.extensions.connection] = set()
 _last_moment = math.inf
 

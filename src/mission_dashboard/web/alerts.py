@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 
 from mission_dashboard.access.callers import Kind
 from mission_dashboard.access.scopes import Scope
-from mission_dashboard.alerts.firings import Firing
+from mission_dashboard.alerts.firings import OTHERS, Firing
 from mission_dashboard.alerts.rules import USUAL_RULES, Channel, Rule, Silence
 from mission_dashboard.alerts.said import AlertAcknowledgeSaid, AlertChannelSaid, AlertRuleSaid, AlertSilenceSaid
 from mission_dashboard.alerts.service import MAX_FIRINGS, Alerts
@@ -172,6 +172,7 @@ def firing_to_wire(firing: Firing) -> dict[str, Any]:
     """Return an alert as it is sent."""
     row = asdict(firing)
     row["silenced"] = bool(row.pop("silenced_by"))
+    row["missions"] = [mission_id for mission_id in firing.missions if mission_id != OTHERS]
     return {**row, "state": "firing" if firing.resolved_at is None else "resolved"}
 
 

@@ -49,7 +49,7 @@ ALERT: Schema = {
     "severity": SEVERITY,
     "summary": {**TEXT, "description": "what happened, in one line"},
     "mission_id": {**MAYBE_TEXT, "description": "the mission it began with"},
-    "missions": {**NAMES, "description": "those of which it is still true"},
+    "missions": {**NAMES, "description": "those of the first 100 of which it is still true"},
     "value": {**MAYBE_NUMBER, "description": "as measured last"},
     "threshold": MAYBE_NUMBER,
     "count": {**COUNT, "description": "how often within the rule's cooldown"},

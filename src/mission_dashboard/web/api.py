@@ -33,10 +33,10 @@ from mission_dashboard.web.waiting import Waiting
 Limit = Callable[[Callable[..., Response]], Callable[..., Response]]
 
 
-def make_api(tracker: MissionTracker, limit: Limit, report_limit: Limit) -> Blueprint:
+def make_api(tracker: MissionTracker, waiting: Waiting, limit: Limit, report_limit: Limit) -> Blueprint:
     """Return the blueprint of the API; ``limit`` and ``report_limit`` decorate views with their rate limits."""
     api = Blueprint("api", __name__, url_prefix="/api")
-    views = _Views(tracker)
+    views = _Views(tracker, waiting)
 
     def route(method: str, path: str, name: str, view: Callable[..., Response], limited: Limit) -> None:
         def endpoint(**parts: str) -> Response:
@@ -88,9 +88,9 @@ def _created(outcome: Outcome, payload: dict[str, Any]) -> Answer:
 
 
 class _Views:
-    def __init__(self, tracker: MissionTracker) -> None:
+    def __init__(self, tracker: MissionTracker, waiting: Waiting) -> None:
         self._tracker = tracker
-        self._waiting = Waiting(tracker)
+        self._waiting = waiting
 
     def list(self) -> Response:
         query, with_facets = inputs.list_query()
@@ -142,7 +142,7 @@ class _Views:
         def is_new(mission: Mission) -> bool:
             return directive_of(mission, wire.now()).action != said.get("known")
 
-        mission = self._waiting.wait(mission_id, is_new, wait_s)
+        mission = self._waiting.wait(mission_id, caller_of(request.environ), is_new, wait_s)
         directive = directive_of(mission, wire.now())
         if directive.action == "cancel":
             mission = self._tracker.execute(Deliver(mission_id)).mission
@@ -153,7 +153,8 @@ class _Views:
         question = self._tracker.question(mission_id, question_id)
         if question.is_open and wait_s:
             left_s = (question.expires_at - wire.now()).total_seconds() if question.expires_at else wait_s
-            self._waiting.wait(mission_id, lambda mission: not _waits_for(mission, question_id), min(wait_s, left_s))
+            caller, wait_s = caller_of(request.environ), min(wait_s, left_s)
+            self._waiting.wait(mission_id, caller, lambda mission: not _waits_for(mission, question_id), wait_s)
             question = self._tracker.question(mission_id, question_id)
         return answer({"question": question})
 

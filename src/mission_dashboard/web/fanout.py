@@ -142,12 +142,19 @@ def _lags_behind(connection: Any) -> bool:
     if waiting < 2:
         return False
     limit = BACKLOG_LIMIT if connection.upgraded else POLLING_BACKLOG_LIMIT
-    return waiting > limit or sum(_size(packet) for packet in list(connection.queue.queue)) > BACKLOG_BYTES
+    return waiting > limit or has_bytes_waiting(connection)
+
+
+def has_bytes_waiting(connection: Any) -> bool:
+    """Whether more bytes wait for this viewer than may."""
+    return sum(_size(packet) for packet in list(connection.queue.queue)) > BACKLOG_BYTES
 
 
 def _size(packet: Packet | None) -> int:
-    text = packet.encode_cache if packet is not None else None
-    return len(text.frames) if isinstance(text, Bundle) else len(text or "")
+    text = packet.encode_cache or packet.data if packet is not None else None
+    if isinstance(text, Bundle):
+        return len(text.frames)
+    return len(text) if isinstance(text, (str, bytes)) else 0
 
 
 def _queue(connection: Any, packets: Sequence[Packet]) -> None:

@@ -184,13 +184,12 @@ class Gate:
             if query := environ.get("QUERY_STRING"):
                 wanted_page += f"?{query}"
             return Response(status=303, headers={"Location": f"/login?next={quote(wanted_page)}"})
-        detail = "This key is not known, or not good any more." if showed_one else "This needs a key."
-        return problem(
-            401,
-            "Who are you?",
-            f"{detail} Send one as 'Authorization: Bearer mdk_...', or log in at /login.",
-            headers={"WWW-Authenticate": 'Bearer realm="Mission Dashboard"'},
-        )
+        return _who_are_you(showed_one)
+
+    def let_go(self, environ: Environ) -> Response:
+        """Answer a request whose caller was let in and may not stay; it is no guess, so it counts as none."""
+        self._note(environ, caller_of(environ), 401)
+        return _who_are_you(_secret_in(environ) is not None)
 
     def may_log_in(self, environ: Environ) -> bool:
         """Whether this address may show another key."""
@@ -302,6 +301,17 @@ def _is_recorded(method: str, path: str, wanted: frozenset[Scope], caller: Calle
     if method in SAFE_METHODS or path.startswith("/socket.io"):
         return False
     return wanted != _PLAIN_REPORTS or caller.kind is Kind.PERSON
+
+
+def _who_are_you(showed_one: bool) -> Response:
+    """Return the answer to a caller who is not known, and who showed a key or none."""
+    detail = "This key is not known, or not good any more." if showed_one else "This needs a key."
+    return problem(
+        401,
+        "Who are you?",
+        f"{detail} Send one as 'Authorization: Bearer mdk_...', or log in at /login.",
+        headers={"WWW-Authenticate": 'Bearer realm="Mission Dashboard"'},
+    )
 
 
 def _action(environ: Environ) -> str:

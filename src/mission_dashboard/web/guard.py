@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 from flask_socketio import SocketIO
 
 from mission_dashboard import wire
@@ -13,7 +13,7 @@ from mission_dashboard.access.audit import Audit
 from mission_dashboard.access.service import Access
 from mission_dashboard.called import command_name
 from mission_dashboard.config import Settings
-from mission_dashboard.errors import StartupError
+from mission_dashboard.errors import AccessEnded, StartupError
 from mission_dashboard.postgres.access_store import PostgresAccessStore
 from mission_dashboard.web.gate import Gate
 from mission_dashboard.web.keys import make_keys
@@ -22,6 +22,7 @@ from mission_dashboard.web.oidc import Provider, make_oidc
 from mission_dashboard.web.proxies import Proxies
 from mission_dashboard.web.requests_log import Environ, WsgiApp
 from mission_dashboard.web.socket_access import SocketAccess
+from mission_dashboard.web.waiting import Waiting
 
 Limit = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -38,11 +39,12 @@ class Guard:
         self._gate: Gate | None = None
         self._sockets: SocketAccess | None = None
 
-    def add_views(self, app: Flask, socketio: SocketIO, limit: Limit) -> None:
-        """Add the pages and calls about access, and the look at open sockets."""
+    def add_views(self, app: Flask, socketio: SocketIO, waiting: Waiting, limit: Limit) -> None:
+        """Add the pages and calls about access, and the look at open sockets and at who is ``waiting``."""
         settings = self._settings
         provider = Provider.of(settings)
-        self._sockets = SocketAccess(socketio, self.access)
+        self._sockets = SocketAccess(socketio, self.access, waiting)
+        app.register_error_handler(AccessEnded, lambda _: self._the_gate().let_go(request.environ))
         app.register_blueprint(
             make_login(
                 self.access,

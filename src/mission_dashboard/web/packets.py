@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from socket import SHUT_RDWR
 from types import MethodType
@@ -17,7 +18,7 @@ from typing import Any
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet as socketio_packet
 
-from mission_dashboard.web.fanout import NAMESPACE
+from mission_dashboard.web.fanout import NAMESPACE, has_bytes_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Packets:
         if not self._messages % TURN:
             self._server.sleep(0)  # whoever sends without a pause lets the answers be made, and others have their turn
         try:
-            if connection.queue.qsize() > MAX_UNREAD:
+            if connection.queue.qsize() > MAX_UNREAD or has_bytes_waiting(connection):
                 raise Unreadable("it reads none of its answers")
             self._look_at_type(eio_sid, data)
             self._handle(eio_sid, data)
@@ -144,9 +145,6 @@ class Packets:
         logger.info("viewer %s is disconnected: %s", connection.sid, error or type(error).__name__)
         self._eio.sockets.pop(connection.sid, None)
         connection.close(wait=False, abort=True)
-        if (wire := getattr(connection, "wire", None)) is not None:
-            with contextlib.suppress(OSError):
-                wire.shutdown(SHUT_RDWR)  # whoever writes to it would wait for a viewer that may never read
 
 
 def _receive(connection: Any, packet: Any) -> None:
@@ -171,11 +169,14 @@ def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> ty
             connection = handler.__self__
 
             def handle(socket: Any) -> Any:
-                if hasattr(inner := getattr(socket, "inner", socket), "_recv_frame"):
+                inner = getattr(socket, "inner", socket)
+                if hasattr(inner, "_recv_frame"):
                     _bound_messages(inner, server.max_http_buffer_size)
-                elif hasattr(simple := getattr(inner, "ws", None), "_handle_events"):
-                    _wake_at_the_end(simple)
-                connection.wire = getattr(socket, "socket", None) or getattr(socket, "sock", None)
+                    wire = inner.socket
+                else:
+                    wire = inner.ws.sock = _WholeWrites(inner.ws.sock)
+                    _wake_at_the_end(inner.ws)
+                _end_with(connection, wire)
                 try:
                     return handler(socket)
                 except Exception as error:  # noqa: BLE001  (whatever it is, the connection shall not outlive it)
@@ -189,6 +190,38 @@ def _ending_websocket(driver: type, end: Callable[[Any, Exception], None]) -> ty
                 self.server_args["max_message_size"] = server.max_http_buffer_size
 
     return EndingWebSocket
+
+
+def _end_with(connection: Any, wire: Any) -> None:
+    """Have a connection that is given up take its TCP connection along.
+
+    Whoever writes to it would wait for a viewer that may never read, and keep what it writes.
+    """
+
+    def close(wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        type(connection).close(connection, wait=wait, abort=abort, reason=reason)
+        if abort or reason == connection.server.reason.PING_TIMEOUT:
+            with contextlib.suppress(OSError):
+                wire.shutdown(SHUT_RDWR)
+
+    connection.close = close
+
+
+class _WholeWrites:
+    """A socket whose ``send`` writes all, and nothing of anybody else's in between: simple-websocket relies on both."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._turn = threading.Lock()
+
+    def send(self, data: bytes) -> int:
+        """Write all of it."""
+        with self._turn:
+            self._sock.sendall(data)
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 def _bound_messages(socket: Any, most: int) -> None:

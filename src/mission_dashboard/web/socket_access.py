@@ -1,4 +1,4 @@
-"""Ends the sockets of those whose key was revoked, whose session ended, or whose time is over."""
+"""Ends the sockets and the long polls of those whose key was revoked, whose session ended, or whose time is over."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flask_socketio import SocketIO
 
 from mission_dashboard.access.service import Access
 from mission_dashboard.web.gate import caller_of
+from mission_dashboard.web.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +18,12 @@ LOOK_INTERVAL_S = 0.4
 
 
 class SocketAccess:
-    """Looks at every open socket, so that revoking takes effect within a second."""
+    """Looks at every open socket and long poll, so that revoking takes effect within a second."""
 
-    def __init__(self, socketio: SocketIO, access: Access) -> None:
+    def __init__(self, socketio: SocketIO, access: Access, waiting: Waiting) -> None:
         self._server = socketio.server
         self._access = access
+        self._waiting = waiting
         self._closed = threading.Event()
 
     def start(self) -> None:
@@ -36,8 +38,9 @@ class SocketAccess:
         while not self._closed.wait(LOOK_INTERVAL_S):
             try:
                 self._end_unwelcome()
+                self._waiting.end_unwelcome()
             except Exception:  # the top of a thread: the next look may go well
-                logger.exception("looking at open sockets failed")
+                logger.exception("looking at open sockets and long polls failed")
 
     def _end_unwelcome(self) -> None:
         is_good: Callable[..., bool] = self._access.is_good

@@ -1,4 +1,7 @@
-"""Callers that wait for news of a mission: an answer to its question, a new directive."""
+"""Callers that wait for news of a mission: an answer to its question, a new directive.
+
+One whose key or session ends meanwhile waits no longer.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from mission_dashboard.access.callers import Caller
+from mission_dashboard.errors import AccessEnded
 from mission_dashboard.events import Change
 from mission_dashboard.mission_tracker import MissionTracker
 from mission_dashboard.missions import Mission
@@ -15,42 +20,59 @@ MAX_WAITING = 1_000
 
 
 class Waiting:
-    """Wakes those who wait for a mission whenever that mission changes."""
+    """Wakes those who wait for a mission whenever that mission changes, and those who may not wait any more.
 
-    def __init__(self, tracker: MissionTracker) -> None:
+    ``is_good`` tells, from memory, whether a caller who was let in may stay.
+    """
+
+    def __init__(self, tracker: MissionTracker, is_good: Callable[[Caller], bool]) -> None:
         self._tracker = tracker
+        self._is_good = is_good
         self._lock = threading.Lock()
         self._bells: dict[str, list[threading.Event]] = {}
-        self._count = 0
+        self._callers: dict[threading.Event, Caller] = {}
         tracker.subscribe(self._on_changes)
 
-    def wait(self, mission_id: str, is_done: Callable[[Mission], bool], timeout_s: float) -> Mission:
-        """Return the mission once ``is_done`` says so, or as it is after the time; raise `MissionNotFound`."""
+    def wait(self, mission_id: str, caller: Caller, is_done: Callable[[Mission], bool], timeout_s: float) -> Mission:
+        """Return the mission once ``is_done`` says so, or as it is after the time.
+
+        Raises `MissionNotFound`, and `AccessEnded` where the caller may not wait any more.
+        """
         bell = threading.Event()
         deadline = time.monotonic() + timeout_s
-        if not self._enter(mission_id, bell):
+        if not self._enter(mission_id, bell, caller):
             return self._tracker.get(mission_id)
         try:
             mission = self._tracker.get(mission_id)
             while not is_done(mission) and (left_s := deadline - time.monotonic()) > 0:
                 bell.wait(left_s)
                 bell.clear()
+                if not self._is_good(caller):
+                    raise AccessEnded
                 mission = self._tracker.get(mission_id)
             return mission
         finally:
             self._leave(mission_id, bell)
 
-    def _enter(self, mission_id: str, bell: threading.Event) -> bool:
+    def end_unwelcome(self) -> None:
+        """Wake those who may not wait any more."""
         with self._lock:
-            if self._count >= MAX_WAITING:
+            waiting = list(self._callers.items())
+        for bell, caller in waiting:
+            if not self._is_good(caller):
+                bell.set()
+
+    def _enter(self, mission_id: str, bell: threading.Event, caller: Caller) -> bool:
+        with self._lock:
+            if len(self._callers) >= MAX_WAITING:
                 return False
-            self._count += 1
+            self._callers[bell] = caller
             self._bells.setdefault(mission_id, []).append(bell)
             return True
 
     def _leave(self, mission_id: str, bell: threading.Event) -> None:
         with self._lock:
-            self._count -= 1
+            del self._callers[bell]
             bells = self._bells[mission_id]
             bells.remove(bell)
             if not bells:
