@@ -62,6 +62,8 @@ from mission_dashboard.writer import Answer, Pending, QueueState, Writer
 
 logger = logging.getLogger(__name__)
 
+NUL = "\x00"
+"""What no text in PostgreSQL holds."""
 CATCH_UP_EVENTS = 20_000
 CRASH_MARGIN = 1_000
 """How many transactions to look back after an outage: a server that crashed may use the ids of its last ones again."""
@@ -290,7 +292,7 @@ class MissionTracker:
     def drop_day_budget(self, name: str) -> None:
         """Delete a daily budget; raise `BudgetNotFound` where there is none."""
         self._require_up()
-        if not self._store.drop_day_budget(name):
+        if NUL in name or not self._store.drop_day_budget(name):
             raise BudgetNotFound(name)
         self._day_budgets = self._store.day_budgets()
 
@@ -466,7 +468,7 @@ class MissionTracker:
                 asked = mission.question or asked
             return asked
         self._require_up()
-        found = self._store.question(mission_id, question_id)
+        found = None if NUL in question_id else self._store.question(mission_id, question_id)
         if found is None:
             raise QuestionNotFound(mission_id, question_id)
         return found
@@ -991,5 +993,5 @@ def _try(command: Command, stage: Stage) -> Answer:
 
 def require_storable(mission_id: str) -> None:
     """Refuse ids that no mission can have, before the database stumbles over them."""
-    if len(mission_id) > 255 or "\x00" in mission_id or not mission_id.isprintable():
+    if len(mission_id) > 255 or NUL in mission_id or not mission_id.isprintable():
         raise MissionNotFound(mission_id[:255])

@@ -355,7 +355,9 @@ class AskReport(Said):
 class AnswerReport(Said):
     """A person answers a mission's question."""
 
-    question_id: Annotated[str, Field(min_length=1, max_length=45)] = Field(description="which question")
+    question_id: Annotated[str, Field(min_length=1, max_length=45), AfterValidator(storable_text)] = Field(
+        description="which question"
+    )
     answer: Annotated[
         str, Field(min_length=1, max_length=MAX_ANSWER), AfterValidator(storable_text), AfterValidator(_filled_text)
     ]
