@@ -7,17 +7,15 @@ that comes in parts, however long. Here such a connection is closed at once, wit
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
-from socket import SHUT_RDWR
 from types import MethodType
 from typing import Any
 
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet as socketio_packet
 
-from mission_dashboard.web.fanout import NAMESPACE
+from mission_dashboard.web.fanout import NAMESPACE, cut
 
 logger = logging.getLogger(__name__)
 
@@ -143,10 +141,7 @@ class Packets:
     def _end(self, connection: Any, error: Exception) -> None:
         logger.info("viewer %s is disconnected: %s", connection.sid, error or type(error).__name__)
         self._eio.sockets.pop(connection.sid, None)
-        connection.close(wait=False, abort=True)
-        if (wire := getattr(connection, "wire", None)) is not None:
-            with contextlib.suppress(OSError):
-                wire.shutdown(SHUT_RDWR)  # whoever writes to it would wait for a viewer that may never read
+        cut(connection)
 
 
 def _receive(connection: Any, packet: Any) -> None:
