@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ DISK_MB = 200
 DISK_MB_S = 10
 """The write-ahead log takes up to a gigabyte: a disk that PostgreSQL fills by itself is not what is meant here."""
 UNREAD = 30
+SAYS_WHY = re.compile(r"50[37] \S.+")
 MOST = "100 per minute"
 OTHER_ADDRESS = "127.0.0.2"
 OTHER_EVERY_S = 0.7
@@ -406,7 +408,7 @@ def disks(size: Size) -> Told:
         size.figures["refused with"] = "; ".join(sorted(sentences))
         if not sentences:
             wrong.append("the disk was never full")
-        wrong += [f"refused with {said}" for said in sorted(sentences) if said[:3] not in ("503", "507")]
+        wrong += [f"refused with {said!r}" for said in sorted(sentences) if not SAYS_WHY.fullmatch(said)]
         wrong += give_logs_room(logs, log_filler, lambda: get(dashboard.url, "/api/missions"))
         told = _conclude("disks", size, running, dsn, agents, viewers, wrong)
         codes = running.close()
