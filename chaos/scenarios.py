@@ -420,6 +420,7 @@ def outputs(size: Size) -> Told:
     wrong = []
     with folder() as path, Database(path / "postgres").kept() as database, open("/dev/full", "wb") as full:
         reading, writing = os.pipe()
+        session = requests.Session()
         for name, output in (("full", full.fileno()), ("unread", writing)):
             data = path / name
             data.mkdir()
@@ -431,7 +432,7 @@ def outputs(size: Size) -> Told:
             ends_at = time.monotonic() + size.seconds
             try:
                 while time.monotonic() < ends_at or asked < 1000:
-                    requests.get(f"{dashboard.url}/api/missions", timeout=5).raise_for_status()
+                    session.get(f"{dashboard.url}/api/missions", timeout=5).raise_for_status()
                     asked += 1
             except requests.RequestException as error:
                 wrong.append(f"{name}: after {asked} lines: {error}")
