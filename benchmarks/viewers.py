@@ -82,9 +82,12 @@ class Viewer:
     events: Counter[bytes] = field(default_factory=Counter)
 
 
-def connect(port: int) -> Viewer:
-    """Open a WebSocket and join the root namespace."""
-    sock = socket.create_connection(("127.0.0.1", port))
+def connect(port: int, buffer_bytes: int | None = None) -> Viewer:
+    """Open a WebSocket and join the root namespace; with ``buffer_bytes`` the kernel keeps little that is unread."""
+    sock = socket.socket()
+    if buffer_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    sock.connect(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     key = base64.b64encode(os.urandom(16)).decode()
     sock.sendall(

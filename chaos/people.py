@@ -225,6 +225,11 @@ class Viewer:
         self._thread = threading.Thread(target=self._stay, daemon=True)
         self._thread.start()
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether it has got its first picture."""
+        return self._cursor is not None
+
     def versions(self) -> dict[str, int]:
         """Return the version of each mission in the picture."""
         return {mission_id: mission["version"] for mission_id, mission in list(self.picture.items())}

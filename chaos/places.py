@@ -25,6 +25,7 @@ from redis_servers import RedisServer
 
 SAMPLE_S = 0.5
 RETURN_S = 60.0
+WRITERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'mission-dashboard writer'"
 
 
 @contextlib.contextmanager
@@ -94,13 +95,12 @@ class Database:
         """Kill the server; its backends end by themselves."""
         self.processes[0].kill()
 
-    def kill_backend(self) -> None:
-        """Kill the session that writes: PostgreSQL ends all others and recovers."""
-        for process in self.processes[1:]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if _is_session(process):
-                    process.kill()
-                    return
+    def kill_writer(self) -> None:
+        """Kill a session that writes: PostgreSQL ends all others and recovers."""
+        with contextlib.suppress(psycopg2.OperationalError, ProcessLookupError):
+            writers = run_sql(self.dsn, WRITERS)
+            if writers:
+                os.kill(writers[0][0], signal.SIGKILL)
 
     def await_back(self) -> None:
         """Return once it answers again: whoever started it keeps it."""

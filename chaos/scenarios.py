@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
-import signal
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +15,20 @@ from pathlib import Path
 
 import requests
 
+from chaos.decisive import (
+    BACK_S,
+    commit_late,
+    cut_idle_connections,
+    cut_viewers,
+    give_logs_room,
+    lose_both,
+    lose_database,
+    lose_server,
+    never_read,
+    silence_database,
+    takes_writes,
+)
+from chaos.memory import growth_problem, slope_mb_hour, warm
 from chaos.network import Faulty
 from chaos.people import Agents, Viewer, get
 from chaos.places import Clock, Database, Fleet, fill, fleet, folder, mounted, redis
@@ -23,14 +37,16 @@ from chaos.verdict import Verdict, eventually, judge
 from dashboards import Dashboard
 
 MOST_MB = 250.0
-BACK_S = 20.0
 LONG_S = 7.0
 """Longer than any write or read waits for PostgreSQL."""
-FLAT_MB = 60.0
-"""More growth each hour than this is no noise, where it was measured for ten minutes."""
+IDLE_MB = 0.15
+"""What an idle socket may take."""
 DISK_MB = 200
 DISK_MB_S = 10
 """The write-ahead log takes up to a gigabyte: a disk that PostgreSQL fills by itself is not what is meant here."""
+UNREAD = 30
+SAYS_WHY = re.compile(r"50[37] \S.+")
+MOST = "100 per minute"
 OTHER_ADDRESS = "127.0.0.2"
 OTHER_EVERY_S = 0.7
 """Fewer than a hundred in a minute."""
@@ -79,11 +95,18 @@ def watched(
 
 
 def _conclude(
-    name: str, size: Size, running: Fleet, dsn: str, agents: Agents, viewers: Sequence[Viewer], most_mb: float = MOST_MB
+    name: str,
+    size: Size,
+    running: Fleet,
+    dsn: str,
+    agents: Agents,
+    viewers: Sequence[Viewer],
+    wrong: Sequence[str] = (),
+    most_mb: float = MOST_MB,
 ) -> Told:
-    are_back = [eventually(_takes_writes(dashboard), BACK_S) for dashboard in running.dashboards]
+    are_back = [eventually(takes_writes(dashboard), BACK_S) for dashboard in running.dashboards]
     if not all(are_back):
-        return Told(name, {}, [f"writes were not taken within {BACK_S:g} s after the last fault"])
+        return Told(name, {}, [*wrong, f"writes were not taken within {BACK_S:g} s after the last fault"])
     verdict: Verdict = judge(dsn, running.urls(), agents, viewers)
     verdict.expect(running.memory_mb < most_mb, f"memory: {running.memory_mb:.0f} MB")
     for viewer in viewers:
@@ -96,7 +119,7 @@ def _conclude(
         "most memory (MB)": round(running.memory_mb),
         **size.figures,
     }
-    return Told(name, figures, verdict.wrong)
+    return Told(name, figures, [*wrong, *verdict.wrong])
 
 
 def _dsn_of(dashboard: Dashboard) -> str:
@@ -130,22 +153,23 @@ def kills(size: Size) -> Told:
         faults: Mapping[str, Callable[[], None]] = {
             "kill -9 of a dashboard": lambda: restart(chance.randrange(2)),
             "kill -9 of PostgreSQL": kill_database,
-            "kill -9 of the session that writes": database.kill_backend,
+            "kill -9 of the session that writes": database.kill_writer,
             "kill -9 of Redis": kill_redis,
             "PostgreSQL frozen": lambda: database.freeze(chance.uniform(0.5, 4)),
             "a dashboard frozen": lambda: running.freeze(chance.randrange(2), chance.uniform(0.5, 4)),
         }
         with watched(running, seed=size.seed, crowds=2) as (agents, viewers):
             ends_at = time.monotonic() + size.seconds
-            while time.monotonic() < ends_at:
-                time.sleep(chance.uniform(0.3, 2.5))
-                name = chance.choice(list(faults))
+            each = chance.sample(list(faults), len(faults))
+            while each or time.monotonic() < ends_at:
+                time.sleep(chance.uniform(0.3, 1.0 if each else 2.5))
+                name = each.pop() if each else chance.choice(list(faults))
                 faults[name]()
                 done[name] = done.get(name, 0) + 1
             database.await_back()
             time.sleep(1)
         size.figures.update(done)
-        return _conclude("kills", size, running, database.dsn, agents, viewers)
+        return _conclude("kills", size, running, database.dsn, agents, viewers, _without_effect(agents, viewers))
 
 
 def freezes(size: Size) -> Told:
@@ -154,11 +178,13 @@ def freezes(size: Size) -> Told:
     frozen = 0
     with fleet(1, **LIMITS) as (running, database):
         assert database is not None
+        witness = Viewer(running.urls, size.seed)
+        wrong = commit_late(running.dashboards[0], database, [witness])
         with watched(running, seed=size.seed, crowds=2) as (agents, viewers):
             ends_at = time.monotonic() + size.seconds
             while time.monotonic() < ends_at:
                 time.sleep(chance.uniform(0.3, 1.5))
-                seconds = chance.choice([0.5, 2, 4, LONG_S])
+                seconds = min(chance.choice([0.5, 2, 4, LONG_S]), size.seconds)
                 if chance.random() < 0.5:
                     database.freeze(seconds)
                 else:
@@ -166,28 +192,26 @@ def freezes(size: Size) -> Told:
                 frozen += 1
             time.sleep(1)
         size.figures["times frozen"] = frozen
-        return _conclude("freezes", size, running, database.dsn, agents, viewers)
+        return _conclude("freezes", size, running, database.dsn, agents, [witness, *viewers], wrong)
 
 
 def embedded(size: Size) -> Told:
     """One dashboard with its own PostgreSQL: either is killed, or both at once."""
     chance = random.Random(size.seed)
+    wrong: list[str] = []
     with fleet(1, own_database=True, **LIMITS) as (running, _):
         (dashboard,) = running.dashboards
         dsn = _dsn_of(dashboard)
         with watched(running, seed=size.seed, crowds=2) as (agents, viewers):
             ends_at = time.monotonic() + size.seconds
-            while time.monotonic() < ends_at:
-                time.sleep(chance.uniform(0.5, 3))
-                pid = int((dashboard.data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
-                what = chance.choice(["server", "database", "both"])
-                if what != "server":
-                    os.kill(pid, signal.SIGKILL)
-                if what != "database":
-                    dashboard.kill()
-                    dashboard.start()
+            each: list[Callable[[Dashboard], list[str]]] = [lose_both, lose_server, lose_database]
+            while each or time.monotonic() < ends_at:
+                time.sleep(chance.uniform(0.5, 1.0 if each else 3))
+                lose = each.pop() if each else chance.choice([lose_both, lose_server, lose_database])
+                wrong += lose(dashboard)
             time.sleep(1)
-        return _conclude("embedded", size, running, dsn, agents, viewers)
+        wrong += _without_effect(agents, viewers)
+        return _conclude("embedded", size, running, dsn, agents, viewers, wrong)
 
 
 def networks(size: Size) -> Told:
@@ -201,7 +225,11 @@ def networks(size: Size) -> Told:
         running = Fleet(path, behind.dsn, 1, **LIMITS)
         stack.callback(running.close)
         front = stack.enter_context(Faulty.before_port(running.dashboards[0].port))
+        (dashboard,) = running.dashboards
         with watched(running, lambda: [f"http://127.0.0.1:{front.port}"], seed=size.seed) as (agents, viewers):
+            wrong = cut_viewers(dashboard, front, viewers)
+            wrong += cut_idle_connections(dashboard, behind)
+            wrong += silence_database(dashboard, behind)
             ends_at = time.monotonic() + size.seconds
             while time.monotonic() < ends_at:
                 wire = chance.choice([behind, front])
@@ -215,7 +243,8 @@ def networks(size: Size) -> Told:
                 front.misbehave("silent")
                 time.sleep(0.5)
                 front.behave()
-        return _conclude("networks", size, running, database.dsn, agents, viewers)
+        wrong += _without_effect(agents, viewers)
+        return _conclude("networks", size, running, database.dsn, agents, viewers, wrong)
 
 
 def sockets(size: Size) -> Told:
@@ -223,10 +252,14 @@ def sockets(size: Size) -> Told:
     with fleet(1, **LIMITS) as (running, database):
         assert database is not None
         (dashboard,) = running.dashboards
+        wrong = never_read(dashboard, UNREAD)
         before_mb = _memory_mb(dashboard.pid)
         with IdleSockets(dashboard.port, size.idle) as idle, dribble(dashboard.port, size.idle // 10) as dribbling:
             idle_mb = _memory_mb(dashboard.pid)
-            with unread_viewers(dashboard.port, 30) as unread, watched(running, seed=size.seed) as (agents, viewers):
+            with (
+                unread_viewers(dashboard.port, UNREAD) as unread,
+                watched(running, seed=size.seed) as (agents, viewers),
+            ):
                 slowest_s = _slowest_answer(dashboard.url, size.seconds)
                 unread_left = unread.still_open()
         size.figures.update(
@@ -234,30 +267,38 @@ def sockets(size: Size) -> Told:
                 "idle sockets": idle.count,
                 "kB for each": round(1000 * (idle_mb - before_mb) / size.idle),
                 "half-sent requests": dribbling.count,
-                "viewers that never read": 30,
+                "viewers that never read": UNREAD,
                 "of them still connected": unread_left,
                 "slowest GET (s)": round(slowest_s, 2),
             }
         )
-        told = _conclude("sockets", size, running, database.dsn, agents, viewers, MOST_MB + 0.15 * size.idle)
-        return Told(told.name, told.figures, [*told.wrong, *([] if slowest_s < 5 else ["somebody waited long"])])
+        wrong += [] if slowest_s < 5 else [f"somebody waited {slowest_s:.1f} s"]
+        each_mb = (idle_mb - before_mb) / size.idle
+        wrong += [] if each_mb < IDLE_MB else [f"an idle socket takes {each_mb:.2f} MB"]
+        most_mb = MOST_MB + IDLE_MB * size.idle
+        return _conclude("sockets", size, running, database.dsn, agents, viewers, wrong, most_mb)
 
 
 def flood(size: Size) -> Told:
     """One address asks as fast as it can: it is refused beyond its limit, and others are served."""
-    with fleet(1, MISSION_DASHBOARD_RATE_LIMIT="100 per minute") as (running, database):
+    limits = {"MISSION_DASHBOARD_RATE_LIMIT": MOST, "MISSION_DASHBOARD_REPORT_LIMIT": MOST}
+    with fleet(1, **limits) as (running, database):
         assert database is not None
         (dashboard,) = running.dashboards
-        statuses: dict[int, int] = {}
+        reported = f"/api/missions/{dashboard.create_running('Reported')}/progress"
+        asking: dict[int, int] = {}
+        reporting: dict[int, int] = {}
         stopping = threading.Event()
 
-        def ask() -> None:
+        def ask(method: str, path: str, statuses: dict[int, int]) -> None:
             session = requests.Session()
             while not stopping.is_set():
-                status = session.get(f"{dashboard.url}/api/missions", timeout=10).status_code
-                statuses[status] = statuses.get(status, 0) + 1
+                answer = session.request(method, dashboard.url + path, json={"progress": 1}, timeout=10)
+                kind = answer.status_code if answer.ok or "Retry-After" in answer.headers else 0
+                statuses[kind] = statuses.get(kind, 0) + 1
 
-        floods = [threading.Thread(target=ask) for _ in range(8)]
+        floods = [threading.Thread(target=ask, args=("GET", "/api/missions", asking)) for _ in range(4)]
+        floods += [threading.Thread(target=ask, args=("POST", reported, reporting)) for _ in range(4)]
         for thread in floods:
             thread.start()
         began = time.monotonic()
@@ -271,16 +312,18 @@ def flood(size: Size) -> Told:
         stopping.set()
         for thread in floods:
             thread.join()
-        passed = statuses.get(200, 0)
         minutes = 2 + int(size.seconds // 60)
-        wrong = [] if set(statuses) <= {200, 429} else [f"answers: {statuses}"]
-        wrong += [] if passed <= 100 * minutes else [f"{passed} were served in {minutes} minutes"]
+        wrong = []
+        for what, statuses in (("asking", asking), ("reporting", reporting)):
+            passed = statuses.get(200, 0)
+            wrong += [] if set(statuses) == {200, 429} else [f"answers upon {what}: {statuses}"]
+            wrong += [] if passed <= 100 * minutes else [f"{passed} times {what} were let in within {minutes} minutes"]
         wrong += [] if others == {200} else [f"another address is answered {sorted(others)}"]
         wrong += [] if slowest_s < 2 else [f"another one waited {slowest_s:.1f} s"]
         wrong += [] if running.memory_mb < MOST_MB else [f"memory: {running.memory_mb:.0f} MB"]
         figures = {
-            "served": passed,
-            "refused": statuses.get(429, 0),
+            "served": asking.get(200, 0) + reporting.get(200, 0),
+            "refused": asking.get(429, 0) + reporting.get(429, 0),
             "slowest GET of others (s)": round(slowest_s, 2),
             "most memory (MB)": round(running.memory_mb),
         }
@@ -306,10 +349,12 @@ def clocks(size: Size) -> Told:
             offset_s = 0
             with watched(running, seed=size.seed, pause_s=0.02) as (agents, viewers):
                 ends_at = time.monotonic() + size.seconds
-                while time.monotonic() < ends_at:
-                    offset_s = chance.choice([-3600, 0, 3600]) if offset_s else chance.choice([-3600, 3600])
+                each = [0, -3600, 3600]
+                while each or time.monotonic() < ends_at:
+                    others = [other for other in (-3600, 0, 3600) if other != offset_s]
+                    offset_s = each.pop() if each else chance.choice(others)
                     clock.set(offset_s)
-                    time.sleep(chance.uniform(1.5, 4))
+                    time.sleep(chance.uniform(1.5, 2.0 if each else 4))
             wrong = []
             for mission_id in (alone, asking):
                 mission = dashboard.get(f"/api/missions/{mission_id}")["mission"]
@@ -335,7 +380,7 @@ def disks(size: Size) -> Told:
         ExitStack() as end,
     ):
         (logs / "filler").write_bytes(b"x" * 900_000)
-        fill(logs)
+        log_filler = fill(logs)
         running = Fleet(data, None, 1, MISSION_DASHBOARD_LOG_DIR=str(logs), **LIMITS)
         end.callback(running.close)
         (dashboard,) = running.dashboards
@@ -355,7 +400,7 @@ def disks(size: Size) -> Told:
                     time.sleep(0.1)
                 filler.unlink()
                 began = time.monotonic()
-                if not eventually(_takes_writes(dashboard), BACK_S):
+                if not eventually(takes_writes(dashboard), BACK_S):
                     wrong.append(f"no write was taken for {BACK_S:g} s after there was room again")
                 back_s.append(time.monotonic() - began)
         size.figures["times full"] = len(back_s)
@@ -363,12 +408,11 @@ def disks(size: Size) -> Told:
         size.figures["refused with"] = "; ".join(sorted(sentences))
         if not sentences:
             wrong.append("the disk was never full")
-        wrong += [f"refused with {said}" for said in sorted(sentences) if said[:3] not in ("503", "507")]
-        told = _conclude("disks", size, running, dsn, agents, viewers)
+        wrong += [f"refused with {said!r}" for said in sorted(sentences) if not SAYS_WHY.fullmatch(said)]
+        wrong += give_logs_room(logs, log_filler, lambda: get(dashboard.url, "/api/missions"))
+        told = _conclude("disks", size, running, dsn, agents, viewers, wrong)
         codes = running.close()
-        if codes != [0]:
-            wrong.append(f"exit codes {codes}")
-        return Told(told.name, told.figures, [*told.wrong, *wrong])
+        return Told(told.name, told.figures, [*told.wrong, *([] if codes == [0] else [f"exit codes {codes}"])])
 
 
 def outputs(size: Size) -> Told:
@@ -376,6 +420,7 @@ def outputs(size: Size) -> Told:
     wrong = []
     with folder() as path, Database(path / "postgres").kept() as database, open("/dev/full", "wb") as full:
         reading, writing = os.pipe()
+        session = requests.Session()
         for name, output in (("full", full.fileno()), ("unread", writing)):
             data = path / name
             data.mkdir()
@@ -387,7 +432,7 @@ def outputs(size: Size) -> Told:
             ends_at = time.monotonic() + size.seconds
             try:
                 while time.monotonic() < ends_at or asked < 1000:
-                    requests.get(f"{dashboard.url}/api/missions", timeout=5).raise_for_status()
+                    session.get(f"{dashboard.url}/api/missions", timeout=5).raise_for_status()
                     asked += 1
             except requests.RequestException as error:
                 wrong.append(f"{name}: after {asked} lines: {error}")
@@ -399,32 +444,24 @@ def outputs(size: Size) -> Told:
     return Told("outputs", size.figures, wrong)
 
 
-def _takes_writes(dashboard: Dashboard) -> Callable[[], bool]:
-    return lambda: requests.post(f"{dashboard.url}/api/missions", json={"title": "Room"}, timeout=5).ok
-
-
 def soak(size: Size) -> Told:
     """A steady load for long: memory stays flat."""
     with fleet(1, **LIMITS) as (running, database):
         assert database is not None
         with watched(running, seed=size.seed, pause_s=0.02) as (agents, viewers):
             time.sleep(size.seconds)
-        warm = [sample for sample in running.samples if sample[0] > min(60.0, size.seconds / 3)]
-        size.figures["MB at the beginning"] = round(warm[0][1], 1)
-        size.figures["MB at the end"] = round(warm[-1][1], 1)
-        growth_mb = _slope(warm) * 3600
-        size.figures["MB more each hour"] = round(growth_mb, 1)
-        told = _conclude("soak", size, running, database.dsn, agents, viewers)
-        grows = size.seconds >= 600 and growth_mb > FLAT_MB
-        return Told(told.name, told.figures, [*told.wrong, *([f"{growth_mb:.0f} MB more each hour"] if grows else [])])
+        measured = warm(running.samples, size.seconds)
+        size.figures["MB at the beginning"] = round(measured[0][1], 1)
+        size.figures["MB at the end"] = round(measured[-1][1], 1)
+        size.figures["MB more each hour"] = round(slope_mb_hour(measured), 1)
+        grows = growth_problem(measured)
+        return _conclude("soak", size, running, database.dsn, agents, viewers, [grows] if grows else [])
 
 
-def _slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Return the slope of the line of least squares."""
-    middle = sum(at for at, _ in samples) / len(samples)
-    level = sum(value for _, value in samples) / len(samples)
-    spread = sum((at - middle) ** 2 for at, _ in samples)
-    return sum((at - middle) * (value - level) for at, value in samples) / spread if spread else 0.0
+def _without_effect(agents: Agents, viewers: Sequence[Viewer]) -> list[str]:
+    """Return who noticed nothing of what was done."""
+    wrong = [] if agents.refused else ["no report was refused"]
+    return wrong if any(viewer.breaks for viewer in viewers) else [*wrong, "no viewer was cut off"]
 
 
 def _ask_from(address: str, port: int, path: str) -> int:

@@ -12,6 +12,8 @@ from types import TracebackType
 from benchmarks.viewers import connect, masked_text
 
 DRIBBLE_S = 1.0
+LITTLE = 4096
+"""So small a buffer that what is not read soon waits at the server."""
 
 
 class IdleSockets:
@@ -54,7 +56,7 @@ class Unread:
     """Viewers that joined and never read."""
 
     def __init__(self, port: int, count: int) -> None:
-        self._socks = [connect(port).sock for _ in range(count)]
+        self._socks = [connect(port, LITTLE).sock for _ in range(count)]
 
     def still_open(self) -> int:
         """Return how many the server has not let go."""

@@ -193,6 +193,42 @@ def test_a_viewer_that_sends_what_cannot_be_read_is_gone_at_once(dashboard: Dash
         raw.shutdown()
 
 
+def test_events_with_the_servers_own_names_run_nothing_of_ours(dashboard: Dashboard) -> None:
+    viewer = Viewer(dashboard.url)
+    mission_id = dashboard.create_running("Watched")
+    assert viewer.ask("watch_mission", {"mission_id": mission_id})["ok"]
+
+    for said in ((), (None,), ({},), ("x", 5)) * 10:
+        viewer.emit("connect", said)
+        viewer.emit("disconnect", said)
+        viewer.emit("request_update")
+    viewer.ask("ping_live")
+    dashboard.post(f"/api/missions/{mission_id}/logs", lines=[{"message": "Still watched"}])
+
+    viewer.wait_for("mission_logs", lambda told: told["mission_id"] == mission_id)
+    assert len(viewer.of("initial_data")) == 1
+    assert viewer.of("request_error"), "who disconnected in name only may ask again at once"
+    viewer.leave()
+
+
+def test_an_event_with_more_arguments_than_it_takes_is_refused(dashboard: Dashboard) -> None:
+    viewer = Viewer(dashboard.url)
+    mission_id = dashboard.create_running("Known")
+    report = {"op": "progress", "mission_id": mission_id, "progress": 5}
+    taken = {
+        "request_update": {},
+        "watch_mission": {"mission_id": mission_id},
+        "unwatch_mission": {"mission_id": mission_id},
+        "mission_report": {"operations": [report]},
+    }
+
+    answers = [viewer.ask(event, (said, more)) for event, said in taken.items() for more in (5, None, {})]
+
+    assert not any(answer.get("ok") or "results" in answer for answer in answers), answers
+    assert not viewer.of("data_update")
+    viewer.leave()
+
+
 def test_attachments_are_not_kept_without_bound(dashboard: Dashboard) -> None:
     raw = _socket(dashboard)
     raw.send("40")

@@ -42,6 +42,7 @@ from mission_dashboard.publisher import Publisher, Subscriber
 from mission_dashboard.reader import Reader
 from mission_dashboard.records import Recorded
 from mission_dashboard.reports import (
+    NUL,
     CancelReport,
     CompleteReport,
     FailReport,
@@ -215,7 +216,7 @@ class MissionTracker(Reader):
                 asked = mission.question or asked
             return asked
         self._require_up()
-        found = self._store.question(mission_id, question_id)
+        found = None if NUL in question_id else self._store.question(mission_id, question_id)
         if found is None:
             raise QuestionNotFound(mission_id, question_id)
         return found
@@ -238,7 +239,7 @@ class MissionTracker(Reader):
     def drop_day_budget(self, name: str) -> None:
         """Delete a daily budget; raise `BudgetNotFound` where there is none."""
         self._require_up()
-        if not self._store.drop_day_budget(name):
+        if NUL in name or not self._store.drop_day_budget(name):
             raise BudgetNotFound(name)
         self._memory.day_budgets = self._store.day_budgets()
 

@@ -22,6 +22,8 @@ from mission_dashboard.usage import MAX_MODELS, MAX_TOKENS, ModelUsage
 
 MAX_TITLE = 500
 MAX_DESCRIPTION = 50_000
+NUL = "\x00"
+"""What no text in PostgreSQL holds."""
 MAX_NAME = 200
 MAX_STEP = 500
 MAX_ERROR = 100_000
@@ -42,7 +44,7 @@ MAX_TIMEOUT_S = 30 * 24 * 3600.0
 
 def storable_text(text: str) -> str:
     """Refuse what PostgreSQL's text cannot hold."""
-    if "\x00" in text:
+    if NUL in text:
         raise ValueError("must not contain the NUL character")
     try:
         text.encode()
@@ -355,7 +357,9 @@ class AskReport(Said):
 class AnswerReport(Said):
     """A person answers a mission's question."""
 
-    question_id: Annotated[str, Field(min_length=1, max_length=45)] = Field(description="which question")
+    question_id: Annotated[str, Field(min_length=1, max_length=45), AfterValidator(storable_text)] = Field(
+        description="which question"
+    )
     answer: Annotated[
         str, Field(min_length=1, max_length=MAX_ANSWER), AfterValidator(storable_text), AfterValidator(_filled_text)
     ]
@@ -398,7 +402,7 @@ class KeySaid(Said):
 
 def require_storable(mission_id: str) -> None:
     """Refuse ids that no mission can have, before the database stumbles over them."""
-    if len(mission_id) > 255 or "\x00" in mission_id or not mission_id.isprintable():
+    if len(mission_id) > 255 or NUL in mission_id or not mission_id.isprintable():
         raise MissionNotFound(mission_id[:255])
 
 

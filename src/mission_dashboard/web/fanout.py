@@ -11,6 +11,7 @@ This reaches into Engine.IO's eventlet driver; under the other async modes messa
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from collections.abc import Callable, Sequence
@@ -116,12 +117,27 @@ class Fanout:
             return
         if _lags_behind(connection):
             logger.warning("viewer %s reads too slowly and is disconnected; it can catch up", eio_sid)
-            connection.close(wait=False, abort=True)
+            cut(connection)
         elif not connection.upgraded:
             connection.poll = MethodType(_poll_a_few, connection)
             _queue(connection, singles)
         elif not _send_directly(connection, bundled[0]):
             _queue(connection, bundled)
+
+
+def cut(connection: Any) -> None:
+    """End a viewer's connection, whatever it reads: a write to who does not would last until its time is over."""
+    connection.close(wait=False, abort=True)
+    _forget_what_waits(connection)
+    connection.queue.put(None)  # the end, for who reads from it
+
+
+def _forget_what_waits(connection: Any) -> None:
+    """Let go of what nobody will fetch: megabytes, which the garbage collector may find very much later."""
+    with contextlib.suppress(connection.server.get_queue_empty_exception()):
+        while True:
+            connection.queue.get(block=False)
+            connection.queue.task_done()
 
 
 def _end_without_waiting(eio: Any) -> None:

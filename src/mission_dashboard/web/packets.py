@@ -18,7 +18,7 @@ from typing import Any
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet as socketio_packet
 
-from mission_dashboard.web.fanout import NAMESPACE, has_bytes_waiting
+from mission_dashboard.web.fanout import NAMESPACE, cut, has_bytes_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Packets:
     def _end(self, connection: Any, error: Exception) -> None:
         logger.info("viewer %s is disconnected: %s", connection.sid, error or type(error).__name__)
         self._eio.sockets.pop(connection.sid, None)
-        connection.close(wait=False, abort=True)
+        cut(connection)
 
 
 def _receive(connection: Any, packet: Any) -> None:
