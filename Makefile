@@ -22,7 +22,8 @@ demo:  ## fill a running dashboard with missions
 setup: $(STAMP)  ## make the development environment
 $(STAMP): requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
+	$(PY) -m compileall -qq -j 0 $(VENV)/lib || true  # pip does it on one core; some packages hold templates
 	touch $(STAMP)
 
 node_modules/.stamp: package-lock.json

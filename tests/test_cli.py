@@ -474,7 +474,7 @@ def test_doctor_says_what_to_do_about_each_problem(nowhere: str, tmp_path: Path)
 
 
 def test_doctor_says_when_the_database_is_away(cluster: str, data_dir: Path) -> None:
-    run_sql(cluster, "CREATE DATABASE goes_away TEMPLATE template")
+    run_sql(cluster, "CREATE DATABASE goes_away TEMPLATE template STRATEGY file_copy")
     running = Dashboard(data_dir, POSTGRES_DSN=dsn_for(cluster, "goes_away")).start()
     try:
         run_sql(cluster, "ALTER DATABASE goes_away ALLOW_CONNECTIONS false")

@@ -20,6 +20,7 @@ import psutil
 import psycopg2
 import pytest
 
+from folders import make_folder
 from mission_dashboard.errors import StartupError
 from mission_dashboard.postgres.binaries import find_binaries
 from mission_dashboard.postgres.embedded import EmbeddedPostgres
@@ -130,8 +131,7 @@ class Server:
 @pytest.fixture
 def new_dir() -> Iterator[Path]:
     """A data folder yet to be, below one any user may pass through, unlike pytest's own."""
-    parent = Path(tempfile.mkdtemp(prefix="md-test-"))
-    parent.chmod(0o711)
+    parent = make_folder("md-test-")
     yield parent / "data"
     wait_until(lambda: not processes_in(parent))
     shutil.rmtree(parent)
@@ -140,8 +140,7 @@ def new_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def used_dir() -> Iterator[Path]:
     """A data folder with a database in it that was stopped; made once, as initdb takes its time."""
-    parent = Path(tempfile.mkdtemp(prefix="md-test-"))
-    parent.chmod(0o711)
+    parent = make_folder("md-test-")
     database = EmbeddedPostgres(parent / "data", durable=False)
     database.start()
     database.stop()

@@ -44,7 +44,7 @@ class Lifecycle(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.name = f"prop{next(_numbers)}"
-        run_sql(self.cluster, f"CREATE DATABASE {self.name} TEMPLATE template")
+        run_sql(self.cluster, f"CREATE DATABASE {self.name} TEMPLATE template STRATEGY file_copy")
         self.dsn = dsn_for(self.cluster, self.name)
         self.tracker = MissionTracker.connect(self.dsn)
         self.model: dict[str, dict[str, Any]] = {}

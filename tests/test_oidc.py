@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import pytest
 import requests
 
 from dashboards import Dashboard
+from folders import make_folder
 from mission_dashboard.access.scopes import Role
 from mission_dashboard.config import RoleRule
 from mission_dashboard.web.oidc import Provider, ProviderFailed, role_of
@@ -54,8 +54,7 @@ def provider() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def dashboard(provider: str) -> Iterator[Dashboard]:
-    folder = Path(tempfile.mkdtemp(prefix="mdoidc", dir="/tmp"))
-    folder.chmod(0o711)
+    folder = make_folder("mdoidc")
     running = Dashboard(
         folder,
         MISSION_DASHBOARD_TRUSTED_PROXIES="127.0.0.1",
@@ -207,8 +206,7 @@ def confused() -> Iterator[tuple[Dashboard, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    folder = Path(tempfile.mkdtemp(prefix="mdoidc", dir="/tmp"))
-    folder.chmod(0o711)
+    folder = make_folder("mdoidc")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -862,7 +862,9 @@ class TestRealExporter:
 
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
-        assert (done.returncode, done.stderr) == (0, "")
+        # A server whose database is slow just then answers 503, and the exporter says that it sends again.
+        complaints = [line for line in done.stderr.splitlines() if not line.startswith("Transient error ")]
+        assert (done.returncode, complaints) == (0, [])
         missions = {mission["status"]: mission for mission in dashboard.get("/api/missions")["missions"]}
         completed, failed = missions["completed"], missions["failed"]
         assert (completed["title"], completed["agent_type"]) == ("TravelAgent", "TravelAgent")

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from dashboards import Dashboard
 from test_browser import PHONE, browser, page, pytestmark
@@ -180,6 +180,27 @@ def test_paused_updates_wait_and_come_all_at_once(page: Page, dashboard: Dashboa
 
     _shows(page, "Goes on", "Came meanwhile")
     expect(_cards(page).filter(has_text="Goes on")).to_contain_text("77%")
+
+
+def test_a_list_that_was_being_read_when_updates_were_paused_brings_nothing_newer(
+    page: Page, dashboard: Dashboard
+) -> None:
+    mission_id = dashboard.create_running("Goes on")
+    reading: list[Route] = []
+    page.route(re.compile(r"/api/missions\?status=running"), lambda route: reading.append(route))
+    _open(page, dashboard)
+    _shows(page, "Goes on")
+    page.locator("body").press("p")
+    dashboard.post(f"/api/missions/{mission_id}/progress", progress=77)
+    expect(page.locator(".live-state")).to_contain_text("1 change waiting", timeout=SLOW_MS)
+
+    # Once it has taken in this part of the list, the page reads the next.
+    with page.expect_response(re.compile(r"/api/missions\?status=completed")):
+        reading[0].continue_()
+
+    expect(_cards(page).first).not_to_contain_text("77%")
+    page.locator(".live-state").click()
+    expect(_cards(page).first).to_contain_text("77%")
 
 
 def test_a_page_that_stayed_paused_for_long_holds_no_more_than_so_much_and_then_begins_anew(

@@ -352,3 +352,20 @@ def test_waiting_progress_gives_way_to_what_comes_after_it() -> None:
 
     assert sent == [EventType.CREATED, EventType.STARTED, EventType.COMPLETED]
     assert not gatherer
+
+
+@pytest.mark.parametrize("mode", ["eventlet", "gevent", "threading"])
+def test_who_left_over_a_websocket_is_let_go_of_at_once(data_dir: Path, dsn: str, mode: str) -> None:
+    running = Dashboard(data_dir, POSTGRES_DSN=dsn, MISSION_DASHBOARD_ASYNC_MODE=mode).start()
+    try:
+        address = f"ws://127.0.0.1:{running.port}/socket.io/?EIO=4&transport=websocket"
+        viewer = websocket.create_connection(address, timeout=2)
+        viewer.recv()
+
+        viewer.send_close()
+
+        with pytest.raises(websocket.WebSocketConnectionClosedException):
+            list(iter(viewer.recv_frame, None))
+        viewer.shutdown()
+    finally:
+        running.stop()

@@ -155,9 +155,15 @@ class Server:
         )
 
     def _run_gevent(self) -> None:
-        from gevent.pywsgi import WSGIServer
+        from gevent.pywsgi import WSGIHandler, WSGIServer
 
-        server = WSGIServer(self._listener, self._app, log=None)
+        class Handler(WSGIHandler):  # type: ignore[misc]
+            def handle_one_response(self) -> None:
+                super().handle_one_response()
+                if self.status is None:  # it was a WebSocket: no other request will come
+                    self.close_connection = True
+
+        server = WSGIServer(self._listener, self._app, log=None, handler_class=Handler)
         self._stop = server.close
         server.serve_forever()
 
@@ -166,6 +172,10 @@ class Server:
 
         class Handler(PlainFraming, WSGIRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def connection_dropped(self, error: BaseException, environ: object = None) -> None:
+                """Wait for no other request: this is also how a WebSocket ends."""
+                self.close_connection = True
 
             def log_request(self, code: object = "-", size: object = "-") -> None:
                 """Requests are logged by the application."""

@@ -3,7 +3,7 @@ import * as api from './api.js';
 import { sentence } from './actions.js';
 import { nextSegment, withPage } from './list.js';
 import { PAST_NEEDS, parseMission } from './missions.js';
-import { advanceMinutes, takeHistory, takeMissions } from './state.js';
+import { advanceMinutes, takeHistory, takePage } from './state.js';
 import { change, changeNow, serverNow, state } from './store.js';
 import { HOME, isFiltered, listKey, listQuery } from './url.js';
 
@@ -49,7 +49,7 @@ export async function readMore() {
 
 /** @param {import('./state.js').State} before @param {string} key @param {import('./list.js').Segment} segment @param {any} answer */
 function withAnswer(before, key, segment, answer) {
-  const { state: taken } = takeMissions(before, answer.missions);
+  const taken = takePage(before, answer.missions);
   if (taken.feed.key !== key) return taken;
   const cursor = typeof answer.next_cursor === 'string' ? answer.next_cursor : null;
   const last = parseMission(answer.missions?.at?.(-1)) ?? undefined;

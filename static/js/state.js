@@ -103,6 +103,22 @@ export function takeMissions(state, raws) {
   return { state: { ...state, unreadable, revision: state.revision + 1, shape: state.shape + (reshaped ? 1 : 0) }, changed };
 }
 
+/**
+ * Take in a page of the list. While paused, a newer version of what is shown waits as a live update would: the page may
+ * have been asked for before the pause.
+ * @param {State} state @param {unknown} raws @returns {State}
+ */
+export function takePage(state, raws) {
+  if (!state.paused || !Array.isArray(raws)) return takeMissions(state, raws).state;
+  /** @param {any} raw */
+  const isShown = (raw) => state.missions.has(raw?.id);
+  /** @param {any} raw */
+  const isNews = (raw) => raw.version > Math.max(state.missions.get(raw.id)?.version ?? 0, state.held.get(raw.id)?.mission.version ?? 0);
+  const newer = raws.filter((raw) => isShown(raw) && isNews(raw)).map((mission) => ({ mission_id: mission.id, mission }));
+  const { state: taken } = takeMissions(state, raws.filter((raw) => !isShown(raw)));
+  return takeUpdates(taken, newer);
+}
+
 /** A sign of life is news without being a new version. @param {Mission} come @param {Mission} known */
 function isNewer(come, known) {
   return come.version > known.version || (come.version === known.version && (come.heartbeat_at ?? 0) > (known.heartbeat_at ?? 0));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nextSegment } from '../../static/js/list.js';
 import {
-  MOST_HELD, MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, listedCount, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takeSnapshot,
+  MOST_HELD, MOST_MISSIONS, addToast, advanceMinutes, arrange, goTo, initialState, listedCount, neighbour, pause, showNew, takeChanges, takeHistory, takeMetrics, takeMissions, takePage, takeSnapshot,
   takeUpdates, toggleChecked,
 } from '../../static/js/state.js';
 import { HOME } from '../../static/js/url.js';
@@ -115,6 +115,19 @@ test('while paused what arrives is held, and all of it shows on resuming', () =>
   const resumed = pause(held, false);
   assert.equal(resumed.missions.get(raw.id).progress, 20);
   assert.equal(resumed.held.size, 0);
+});
+
+test('while paused a page of the list shows what was not known; newer versions of what is shown wait', () => {
+  const known = makeRaw({ status: 'running' });
+  const older = makeRaw({ status: 'completed' });
+  const heard = takeUpdates(pause(stateWith([known]), true), [makeUpdate({ ...known, progress: 30, version: 3 })]);
+
+  const read = takePage(heard, [{ ...known, progress: 20, version: 2 }, older]);
+  const later = takePage(read, [{ ...known, progress: 40, version: 4 }]);
+
+  assert.deepEqual([...later.missions.values()].map(({ id, progress }) => [id, progress]), [[known.id, 0], [older.id, older.progress]]);
+  assert.deepEqual([read.held.get(known.id).mission.version, later.held.get(known.id).mission.version], [3, 4]);
+  assert.equal(pause(later, false).missions.get(known.id).progress, 40);
 });
 
 test('a page that stays paused holds so much and no more, and then begins anew', () => {

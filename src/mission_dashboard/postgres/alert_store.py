@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,7 @@ class _Transaction:
                     )
 
 
+@cache
 def _read_queries() -> dict[str, str]:
     queries = aiosql.from_path(QUERIES, "psycopg2", mandatory_parameters=False)
     names = [name for name in queries.available_queries if not name.endswith("_cursor")]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +425,7 @@ def _spend_of(sums: Sequence[Any]) -> Spend:
     return Spend(given, cached, output, reasoning, unsplit, unpriced, *sums[6:])
 
 
+@cache
 def _read_queries(path: Path) -> dict[str, str]:
     """Read the statements; ``{columns}`` stands for the columns of a mission, in their order."""
     queries = aiosql.from_path(path, "psycopg2", mandatory_parameters=False)
