@@ -155,6 +155,7 @@ def kills(size: Size) -> Told:
             "kill -9 of PostgreSQL": kill_database,
             "kill -9 of the session that writes": database.kill_writer,
             "kill -9 of Redis": kill_redis,
+            "Redis frozen": lambda: cache.freeze(chance.uniform(0.2, 2)),
             "PostgreSQL frozen": lambda: database.freeze(chance.uniform(0.5, 4)),
             "a dashboard frozen": lambda: running.freeze(chance.randrange(2), chance.uniform(0.5, 4)),
         }
