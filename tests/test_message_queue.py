@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import flask_socketio
 import pytest
 import socketio
+from flask import Flask
 from limits.storage import storage_from_string
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,7 +24,9 @@ from conftest import run_sql
 from dashboards import Dashboard
 from mission_dashboard.config import load_settings
 from mission_dashboard.errors import StartupError
+from mission_dashboard.mission_dashboard import Application
 from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.postgres import hints
 from mission_dashboard.postgres.hints import Hints
 from mission_dashboard.queries import Filters, Query
 from mission_dashboard.shared import breaker, totals
@@ -191,6 +195,32 @@ def test_a_redis_that_is_heard_no_more_is_not_waited_for_again(
     wait_for(lambda: "Redis is away, other processes are told by PostgreSQL alone" in caplog.text)
 
 
+def test_who_does_not_listen_yet_takes_nobody_for_told(
+    redis: RedisServer, make_process: Callable[..., Process]
+) -> None:
+    make_process(redis.url), make_process(redis.url)
+    queue = MessageQueue(redis.url, "test")
+    assert queue.carry("said") == 0
+    queue.start(lambda said: None)
+    wait_for(lambda: queue.carry("said") == 2)
+    queue.close()
+
+
+def test_a_queue_that_ends_says_nothing_of_it(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mission_dashboard.shared.message_queue.LOOK_S", 0.05)
+    ended = threading.Event()
+    queue = MessageQueue(redis.url, "test")
+    queue.set_server(socketio.Server(async_mode="threading"))
+    monkeypatch.setattr(queue, "_run", lambda run=queue._run: (run(), ended.set()))
+    queue.start(lambda said: None)
+    wait_for(lambda: queue._is_subscribed)
+    queue.close()
+    assert ended.wait(5)
+    assert "exited unexpectedly" not in caplog.text
+
+
 def test_what_a_process_does_with_viewers_is_asked_of_no_other(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,13 +258,37 @@ def test_one_hint_that_cannot_be_taken_does_not_keep_the_next_from_being_heard(
     assert "could not be taken" in caplog.text
 
 
-def test_what_is_no_message_harms_nobody(redis: RedisServer, make_process: Callable[..., Process]) -> None:
+def test_what_was_heard_last_is_remembered_and_not_all_there_ever_was(
+    make_process: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "MAX_REMEMBERED", 3)
+    one = make_process(None)
+    for text in ("x.1 a", "x.2 b", "x.3 c", "x.4 d", "x.4 d", "x.3 c"):
+        one.hears_of_postgres(text)
+    assert one.heard == ["a", "b", "c", "d"]
+    assert len(one.hints._heard) == 3
+
+
+def test_a_process_that_stops_listens_no_more(
+    redis: RedisServer, make_process: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mission_dashboard.shared.message_queue.LOOK_S", 0.05)
+    one, client = make_process(redis.url), Redis.from_url(redis.url)
+    assert client.pubsub_numsub("test")[0][1] == 1
+    one.hints.close()
+    wait_for(lambda: client.pubsub_numsub("test")[0][1] == 0)
+
+
+def test_what_is_no_message_harms_nobody(
+    redis: RedisServer, make_process: Callable[..., Process], caplog: pytest.LogCaptureFixture
+) -> None:
     one, two = make_process(redis.url), make_process(redis.url)
     client = Redis.from_url(redis.url)
-    for nonsense in (b"\xff\x00", b"[]", b"{}", b'{"method": "hint", "said": 1}', b"1" * 100_000):
+    for nonsense in (b"\xff\x00", b"[]", b"[1]", b"1", b"{}", b'{"method": "hint", "said": 1}', b"1" * 100_000):
         client.publish("test", nonsense)
     one.hints.tell("still here")
     wait_for(lambda: "still here" in two.heard)
+    assert "listening to the message queue failed" not in caplog.text
 
 
 def test_an_odd_address_is_refused_with_a_sentence() -> None:
@@ -466,6 +520,18 @@ def test_what_is_no_total_is_not_taken_for_one(redis: RedisServer, nonsense: byt
     assert KeptTotals(redis.url, "a").of(SEARCH, Slow(4, 0.0)) == 4
 
 
+def test_a_total_that_took_very_long_is_not_kept_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "SLOW_S", 0.0)
+    monkeypatch.setattr(totals, "KEPT_FACTOR", 1e6)
+    monkeypatch.setattr(totals, "LONGEST_S", 0.1)
+    count, kept = Slow(7, 0.001), KeptTotals()
+    assert kept.of(SEARCH, count) == kept.of(SEARCH, count) == 7
+    assert count.times == 1
+    time.sleep(0.11)
+    kept.of(SEARCH, count)
+    assert count.times == 2
+
+
 def test_while_redis_is_away_totals_are_counted(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(totals, "SLOW_S", 0.01)
     here, there = KeptTotals(redis.url, "a"), KeptTotals(redis.url, "a")
@@ -499,3 +565,22 @@ def test_a_search_that_takes_long_to_count_is_not_counted_again_for_its_next_pag
     assert (len(wider.missions), wider.total, wider.next_cursor is None) == (4, 5, False)
     widest = tracker.list(replace(query, limit=10))
     assert (len(widest.missions), widest.total, widest.next_cursor) == (5, 5, None)
+
+
+def test_a_dashboard_keeps_its_totals_in_its_redis(
+    redis: RedisServer, make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(totals, "SLOW_S", 0.0)
+    monkeypatch.setattr(totals, "KEPT_FACTOR", 1e6)
+    trackers = [make_tracker(), make_tracker()]
+    for tracker in trackers:
+        application = Application(load_settings({"MISSION_DASHBOARD_REDIS_URL": redis.url}))
+        application.tracker, application.app = tracker, Flask("test")
+        application.app.extensions["queue"] = MessageQueue(redis.url, "test")
+        application._share_through_redis()
+    for number in range(3):
+        trackers[0].create(title=f"Corpus {number}")
+    query = mission_tracker.Query(filters=Filters(q="corpus"), limit=1)
+    assert trackers[0].list(query).total == 3
+    trackers[0].create(title="Corpus 3")
+    assert trackers[1].list(query).total == 3
