@@ -580,7 +580,7 @@ def test_a_dashboard_keeps_its_totals_in_its_redis(
         application._share_through_redis()
     for number in range(3):
         trackers[0].create(title=f"Corpus {number}")
-    query = mission_tracker.Query(filters=Filters(q="corpus"), limit=1)
+    query = Query(filters=Filters(q="corpus"), limit=1)
     assert trackers[0].list(query).total == 3
     trackers[0].create(title="Corpus 3")
     assert trackers[1].list(query).total == 3
