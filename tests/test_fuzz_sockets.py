@@ -179,7 +179,16 @@ def test_whatever_is_sent_by_long_polling_harms_nobody(dashboard: Dashboard) -> 
 
 
 def test_a_viewer_that_sends_what_cannot_be_read_is_gone_at_once(dashboard: Dashboard) -> None:
-    for last in ("x", "b!", "", "4" + "[" * 3000, "45-[]", "42{}", b"\x00"):
+    for last in (
+        "x",
+        "b!",
+        "",
+        "4" + "[" * 3000,
+        "45-[]",
+        "42{}",
+        '451-/other,["x",{"_placeholder":true,"num":0}]',
+        b"\x00",
+    ):
         raw = _socket(dashboard)
         raw.send("40")
         wait_for(lambda: viewers(dashboard) == 1)
@@ -191,6 +200,7 @@ def test_a_viewer_that_sends_what_cannot_be_read_is_gone_at_once(dashboard: Dash
 
         wait_for(lambda: viewers(dashboard) == 0, 3)
         raw.shutdown()
+    assert_nothing_stumbled(dashboard.data_dir)
 
 
 def test_events_with_the_servers_own_names_run_nothing_of_ours(dashboard: Dashboard) -> None:

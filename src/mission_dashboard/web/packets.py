@@ -58,6 +58,8 @@ class ReadablePacket(socketio_packet.Packet):  # type: ignore[misc]
             raise Unreadable("it is of a type that is not spoken here")
         if (attachments > 0) is not (self.packet_type in BINARY) or attachments > MAX_ATTACHMENTS:
             raise Unreadable("it has too many attachments, or too few")
+        if attachments and (self.namespace or NAMESPACE) != NAMESPACE:
+            raise Unreadable("it sends attachments where nobody can join")
         if not attachments:
             self._require_shape()
         return attachments
