@@ -18,7 +18,11 @@ import websocket
 
 from clients import OrderlyClient, wait_for
 from dashboards import Dashboard
+from mission_dashboard.config import Settings
 from mission_dashboard.events import Change, EventType, MissionEvent
+from mission_dashboard.mission_dashboard import create_app
+from mission_dashboard.mission_tracker import MissionTracker
+from mission_dashboard.web import packets
 from mission_dashboard.web.fanout import Bundle, frame
 from mission_dashboard.web.live import ASKING_INTERVAL_S, Gatherer
 from test_cache import make_mission
@@ -369,3 +373,18 @@ def test_who_left_over_a_websocket_is_let_go_of_at_once(data_dir: Path, dsn: str
         viewer.shutdown()
     finally:
         running.stop()
+
+
+def test_what_is_left_of_connections_is_collected_now_and_then(
+    settings: Settings, tracker: MissionTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected: list[None] = []
+    monkeypatch.setattr(packets, "ENDED_UNTIL_COLLECTED", 3)
+    monkeypatch.setattr(packets.gc, "collect", lambda: collected.append(None))
+    app, _ = create_app(settings, tracker)
+    end = app.extensions["socketio"].server.eio.handlers["disconnect"]
+
+    for number in range(7):
+        end(f"viewer {number}", "transport close")
+
+    assert len(collected) == 2

@@ -8,6 +8,7 @@ that comes in parts, however long. Here such a connection is closed at once, wit
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -33,6 +34,12 @@ TOO_BIG = 1009
 """Why a WebSocket is closed (RFC 6455, section 7.4.1)."""
 MAX_ATTACHMENTS = 8
 """Nobody needs binary attachments here, but a client that sends bytes is answered that they are wrong."""
+ENDED_UNTIL_COLLECTED = 500
+"""After so many connections what is left of them is collected.
+
+Their parts refer to each other and live on for a ping's time (20 s), and the collector, which looks for old ones very
+seldom (`_settle_memory`), would let them grow to a gigabyte.
+"""
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 EVENTS = (socketio_packet.EVENT, socketio_packet.BINARY_EVENT)
 BINARY = (socketio_packet.BINARY_EVENT, socketio_packet.BINARY_ACK)
@@ -91,6 +98,7 @@ class Packets:
         self._server = server
         self._eio = server.eio
         self._messages = 0
+        self._ended = 0
         self._connects: dict[str, int] = {}
         self._handle = server._handle_eio_message
         self._forget = server._handle_eio_disconnect
@@ -135,6 +143,9 @@ class Packets:
     def _on_disconnect(self, eio_sid: str, *reason: object) -> None:
         self._connects.pop(eio_sid, None)
         self._forget(eio_sid, *reason)
+        self._ended += 1
+        if not self._ended % ENDED_UNTIL_COLLECTED:
+            gc.collect()
 
     def _get_socket(self, sid: str) -> Any:
         connection = self._find(sid)
