@@ -97,7 +97,7 @@ class Database:
 
     def kill_writer(self) -> None:
         """Kill a session that writes: PostgreSQL ends all others and recovers."""
-        with contextlib.suppress(psycopg2.OperationalError, ProcessLookupError):
+        with contextlib.suppress(psycopg2.DatabaseError, ProcessLookupError):
             writers = run_sql(self.dsn, WRITERS)
             if writers:
                 os.kill(writers[0][0], signal.SIGKILL)
@@ -109,7 +109,7 @@ class Database:
             try:
                 run_sql(self.dsn, "SELECT 1")
                 return
-            except psycopg2.OperationalError:
+            except psycopg2.DatabaseError:  # not always an OperationalError where the server ends during the question
                 assert time.monotonic() < ends_at, f"PostgreSQL does not come back: {self.last_lines()}"
                 time.sleep(0.1)
 

@@ -18,6 +18,7 @@ import pytest
 from chaos.places import Database, folder
 from conftest import dsn_for, run_sql
 from dashboards import Dashboard
+from mission_dashboard import writer
 from mission_dashboard.commands import Advance
 from mission_dashboard.errors import StoreUnavailable
 from mission_dashboard.mission_tracker import MissionTracker
@@ -251,9 +252,12 @@ def test_a_read_only_database_refuses_writes_and_heals(cluster: str, dsn: str) -
         assert _eventually(lambda: _can_write(tracker))
 
 
-def test_a_writer_that_gives_way_in_a_deadlock_tries_again(cluster: str, dsn: str) -> None:
+def test_a_writer_that_gives_way_in_a_deadlock_tries_again(
+    cluster: str, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "ANSWER_TIMEOUT_S", 10.0)
     name = run_sql(dsn, "SELECT current_database()")[0][0]
-    run_sql(cluster, f"ALTER DATABASE {name} SET deadlock_timeout = '700ms'")
+    run_sql(cluster, f"ALTER DATABASE {name} SET deadlock_timeout = '1s'")
     with MissionTracker.connect(dsn) as tracker:
         first, second = sorted(tracker.start(tracker.create(title="x").id).id for _ in range(2))
         by_hand = psycopg2.connect(dsn, options="-c deadlock_timeout=60s")

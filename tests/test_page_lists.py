@@ -116,10 +116,11 @@ def test_the_brush_over_the_bars_lists_what_finished_then(page: Page, dashboard:
     box = bars.bounding_box()
     assert box is not None
 
-    # The last minutes are at the right end.
-    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    # The last minutes are at the right end. Hovering waits until the bars no longer move.
+    bars.hover(position={"x": box["width"] * 0.8, "y": box["height"] / 2})
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2, steps=5)
+    bars.hover(position={"x": box["width"] * 0.9, "y": box["height"] / 2})
+    bars.hover(position={"x": box["width"] - 1, "y": box["height"] / 2})
     page.mouse.up()
 
     _shows(page, "Beta", "Gamma")

@@ -220,14 +220,17 @@ class Writer(Generic[DraftT]):
     def _is_full(self) -> bool:
         return self._depth >= BATCH_LIMIT
 
+    def _is_time_to_draft(self) -> bool:
+        return self._is_drafting_time and self._is_full() and self._drafted is None
+
     def _draft_ahead(self) -> None:
         while True:
             with self._may_draft:
+                self._may_draft.wait_for(lambda: self._closing or self._is_time_to_draft())
                 if self._closing:
                     return
-                self._may_draft.wait()
             with self._taking:
-                if self._is_drafting_time and self._is_full() and self._drafted is None:
+                if self._is_time_to_draft():
                     self._draft_next()
 
     def _draft_next(self) -> None:
