@@ -15,12 +15,17 @@ class Away(Exception):
     """What the one who is asked raises while it is away."""
 
 
+class Refused(Away):
+    """What it raises while it is there and will not."""
+
+
 class Asked:
     """Answers, or does not; how often it was asked is counted."""
 
     def __init__(self) -> None:
         self.times = 0
         self.is_away = False
+        self.refuses = False
         self.takes_s = 0.0
 
     def __call__(self) -> str:
@@ -28,6 +33,8 @@ class Asked:
         time.sleep(self.takes_s)
         if self.is_away:
             raise Away("gone")
+        if self.refuses:
+            raise Refused("full")
         return "there"
 
 
@@ -39,7 +46,7 @@ def ask(asking: Breaker, asked: Asked) -> str:
 def asking(monkeypatch: pytest.MonkeyPatch) -> Breaker:
     monkeypatch.setattr(breaker, "ASK_AGAIN_S", 0.2)
     monkeypatch.setattr(breaker, "SLOW_S", 0.02)
-    return Breaker("do without", Away)
+    return Breaker("do without", Away, Refused)
 
 
 def test_who_is_away_is_asked_once_in_a_while_and_by_all_once_it_is_back(
@@ -110,3 +117,36 @@ def test_what_is_not_of_redis_is_not_taken_for_its_absence(asking: Breaker) -> N
     with pytest.raises(ZeroDivisionError):
         asking.ask(lambda: 1 // 0, lambda: 0)
     assert asking.ask(lambda: 1, lambda: 0) == 1
+
+
+def test_where_one_kind_of_question_is_refused_no_other_brings_it_back(
+    asking: Breaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    reads, writes = Asked(), Asked()
+    writes.refuses = True
+
+    def both() -> list[str]:
+        return [asking.ask(asked, lambda: "without", kind) for asked, kind in ((reads, "read"), (writes, "write"))]
+
+    assert both() == ["there", "without"]
+    for _ in range(3):
+        time.sleep(0.21)
+        assert both() == ["without", "without"]
+    assert writes.times == 4
+    writes.refuses = False
+    time.sleep(0.21)
+    both()
+    assert both() == ["there", "there"]
+    assert len(caplog.records) == 2
+
+
+def test_one_who_refused_and_then_went_away_is_back_with_any_answer(asking: Breaker) -> None:
+    reads, writes = Asked(), Asked()
+    writes.refuses = True
+    assert asking.ask(writes, lambda: "without", "write") == "without"
+    writes.is_away = True
+    time.sleep(0.21)
+    assert asking.ask(writes, lambda: "without", "write") == "without"
+    time.sleep(0.21)
+    assert asking.ask(reads, lambda: "without", "read") == "there"

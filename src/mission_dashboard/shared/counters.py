@@ -116,7 +116,7 @@ class SharedCounters(Storage):
         super().__init__(uri, wrap_exceptions, **options)
         self._redis = _redis_storage(uri.removeprefix("shared+"))
         self._memory = MemoryStorage()
-        self._breaker = Breaker("each process counts calls for itself", self._redis.base_exceptions)
+        self._breaker = Breaker("each process counts calls for itself", self._redis.base_exceptions, _refusals())
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
@@ -125,7 +125,7 @@ class SharedCounters(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a call; return how many there were in this window."""
-        return self._count(lambda storage: storage.incr(key, expiry, amount))
+        return self._count(lambda storage: storage.incr(key, expiry, amount), "count")
 
     def get(self, key: str) -> int:
         """Return how many calls there were in this window."""
@@ -148,8 +148,14 @@ class SharedCounters(Storage):
         """Forget one count."""
         self._count(lambda storage: storage.clear(key))
 
-    def _count(self, count: Callable[[Storage], T]) -> T:
-        return self._breaker.ask(lambda: count(self._redis), lambda: count(self._memory))
+    def _count(self, count: Callable[[Storage], T], kind: str = "look") -> T:
+        return self._breaker.ask(lambda: count(self._redis), lambda: count(self._memory), kind)
+
+
+def _refusals() -> type[Exception]:
+    from redis.exceptions import ResponseError
+
+    return ResponseError
 
 
 def _redis_storage(url: str) -> RedisStorage:

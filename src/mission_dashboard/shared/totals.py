@@ -39,12 +39,12 @@ class KeptTotals:
         self._turns = threading.Lock()
         self._redis: Redis | None = None
         if redis_url:
-            from redis.exceptions import RedisError
+            from redis.exceptions import RedisError, ResponseError
 
             from mission_dashboard.shared.client import connect
 
             self._redis = connect(redis_url, once_more=True, socket_timeout=TIMEOUT_S)
-            self._breaker = Breaker("each process keeps slow totals for itself", RedisError)
+            self._breaker = Breaker("each process keeps slow totals for itself", RedisError, ResponseError)
 
     def of(self, wanted: Mapping[str, object], count: Callable[[], int]) -> int:
         """Return the total for ``wanted``: a kept one, or what ``count`` returns."""
@@ -65,7 +65,7 @@ class KeptTotals:
             total, until = self._kept.get(key, (0, 0.0))
         if time.monotonic() < until:
             return total
-        found = self._ask(lambda redis: redis.get(key))
+        found = self._ask("get", lambda redis: redis.get(key))
         return int(found) if isinstance(found, bytes) and found.isdigit() and len(found) <= MAX_DIGITS else None
 
     def _keep(self, key: str, total: int, seconds: float) -> None:
@@ -74,8 +74,8 @@ class KeptTotals:
             self._kept.move_to_end(key)
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
-        self._ask(lambda redis: redis.set(key, total, px=int(seconds * 1000)))
+        self._ask("set", lambda redis: redis.set(key, total, px=int(seconds * 1000)))
 
-    def _ask(self, question: Callable[[Redis], object]) -> object:
+    def _ask(self, kind: str, question: Callable[[Redis], object]) -> object:
         redis = self._redis
-        return None if redis is None else self._breaker.ask(lambda: question(redis), lambda: None)
+        return None if redis is None else self._breaker.ask(lambda: question(redis), lambda: None, kind)
