@@ -1400,6 +1400,17 @@ def test_the_first_key_is_made_on_the_command_line(dsn: str, data_dir: Path) -> 
         process.communicate(timeout=10)
 
 
+def test_the_command_does_not_wait_for_ever_in_a_database_that_hangs(dsn: str) -> None:
+    here = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([*KEYS, "list", "--dsn", dsn], env=here, check=True, timeout=30)
+    locking = psycopg2.connect(dsn)
+    locking.cursor().execute("LOCK TABLE access_keys")
+    told = subprocess.run([*KEYS, "list", "--dsn", dsn], env=here, capture_output=True, text=True, timeout=20)
+    locking.close()
+
+    assert (told.returncode, told.stderr) == (1, "The database does not answer. Try again shortly.\n")
+
+
 def test_the_command_makes_lists_and_revokes_keys(dashboard: Dashboard) -> None:
     def run(*arguments: str) -> str:
         return subprocess.run(

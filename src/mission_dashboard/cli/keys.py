@@ -101,6 +101,7 @@ def _in_database(dsn: str, work: Callable[[Any], T], action: Callable[[T], str] 
     ``action`` says what a change was, for the audit log.
     """
     try:
+        from mission_dashboard import concurrency
         from mission_dashboard.access.audit import Audit
         from mission_dashboard.access.callers import COMMAND_LINE
         from mission_dashboard.access.service import Access
@@ -108,6 +109,7 @@ def _in_database(dsn: str, work: Callable[[Any], T], action: Callable[[T], str] 
         from mission_dashboard.postgres.store import PostgresStore
     except ImportError as error:
         raise Told('--dsn needs the server\'s packages: pip install "mission-dashboard[server]"') from error
+    concurrency.prepare("threading")  # so that nothing waits for ever
     missions = PostgresStore(dsn)
     missions.open()
     missions.close()
