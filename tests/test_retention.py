@@ -16,7 +16,7 @@ from flask import Flask
 
 from conftest import FrozenClock, run_sql
 from mission_dashboard.config import Settings
-from mission_dashboard.errors import MissionNotFound
+from mission_dashboard.errors import IllegalMove, MissionNotFound
 from mission_dashboard.events import EventType
 from mission_dashboard.keep import Keep
 from mission_dashboard.metrics import Totals
@@ -817,6 +817,30 @@ def test_a_mission_that_was_removed_before_the_totals_were_read_anew_does_not_st
         wait_for(lambda: bool(removed))
         wait_for(lambda: mission.id not in in_memory(tracker))
         assert tracker.metrics().removed_missions["completed"] == 1
+
+
+def test_a_mission_that_is_removed_while_it_is_read_anew_does_not_stay_in_memory(
+    retain: Callable[..., Removed], clock: FrozenClock, dsn: str
+) -> None:
+    removed: list[Removed] = []
+
+    class Watched(PostgresStore):
+        def missions(self, ids: Sequence[str]) -> list[Mission]:
+            found = super().missions(ids)
+            if not removed:
+                removed.append(retain(tracker=tracker))
+            return found
+
+    tracker = MissionTracker(Watched(dsn), clock=clock, keep=KEEP)
+    with tracker:
+        tracker.open()
+        mission = finish(tracker)
+        clock.advance(11 * DAY)
+
+        with pytest.raises((IllegalMove, MissionNotFound)):
+            tracker.progress(mission.id, progress=50.0)
+        assert removed[0].missions == 1
+        wait_for(lambda: mission.id not in in_memory(tracker))
 
 
 def test_totals_that_were_being_read_while_retention_removed_something_are_right_all_the_same(

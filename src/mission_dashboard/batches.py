@@ -223,8 +223,9 @@ class Batches:
 
     def _read_anew(self, known: Mapping[str, Mission]) -> bool:
         """Read missions that memory may be behind with; whether the store has any in another version."""
+        forgotten = self._memory.last_removal
         stored = {mission.id: mission for mission in self._store.missions(sorted(known))}
-        self._memory.correct(stored.values(), gone=known.keys() - stored.keys())
+        self._memory.correct(stored.values(), forgotten, gone=known.keys() - stored.keys())
         return any(
             mission_id not in stored or stored[mission_id].version != mission.version
             for mission_id, mission in known.items()

@@ -117,16 +117,23 @@ class Memory:
         with self._lock:
             for mission in missions:
                 self._missions.put(mission)
-            # What was removed since they were read is forgotten once more; the totals know what they count.
-            self._last_removal = min(self._last_removal, last_removal)
+            self._forget_again_after(last_removal)
 
-    def correct(self, missions: Iterable[Mission], gone: Collection[str]) -> None:
-        """Take over missions that another process changed before it was heard of, and that nobody was told of yet."""
+    def _forget_again_after(self, removal: int) -> None:
+        """Have what was removed since missions were read forgotten once more; the totals know what they count."""
+        self._last_removal = min(self._last_removal, removal)
+
+    def correct(self, missions: Iterable[Mission], last_removal: int, *, gone: Collection[str]) -> None:
+        """Take over missions that another process changed before it was heard of, and that nobody was told of yet.
+
+        ``last_removal`` is that of the moment before they were read; those of them that are ``gone`` are forgotten.
+        """
         with self._lock:
             self._missions.forget(gone)
             for mission in missions:
                 self._untold.setdefault(mission.id, self._known_version(mission.id))
                 self._missions.put(mission)
+            self._forget_again_after(last_removal)
 
     def told_versions(self, ids: Collection[str]) -> dict[str, int]:
         """Return up to which version missions were told: what is here, but for what was only read anew."""
