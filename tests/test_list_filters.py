@@ -90,9 +90,10 @@ def test_a_search_that_takes_too_long_is_refused_with_a_sentence_and_ended_in_th
         assert run_sql(dsn, SLEEPING) == [(0,)]
     # The connection is good for more, with its own patience.
     assert client.get("/api/missions?q=m&limit=2").json["total"] == 3
-    kept = tracker.store._pool._idle
-    assert len(kept) == 1
-    assert fetch(kept[0], "SHOW statement_timeout") == [("0",)]
+    kept = tracker.store._pool._idle  # more than one where something else was read meanwhile
+    assert kept
+    while kept:
+        assert fetch(kept.pop(), "SHOW statement_timeout") == [("0",)]
 
 
 def test_only_some_of_the_connections_search_at_once(

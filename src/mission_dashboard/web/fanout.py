@@ -234,39 +234,61 @@ def _bundle_websocket(driver: type) -> type:
 
 
 class _BundleSocket:
-    """A WebSocket that sends a bundle's frames as they are."""
+    """A WebSocket that sends a bundle's frames as they are, and nothing else in the middle of them.
+
+    Whoever sends holds the WebSocket's own lock; so does a bundle that is half sent, until its rest is: the thread that
+    reads answers pings, and would do so in the middle of a message.
+    """
 
     def __init__(self, socket: Any, connection: Any) -> None:
         self.inner = socket
         self._connection = connection
-        self._is_sending = False
+        self._turn = socket._sendlock
+        self._is_half_sent = False
         self.socket = socket.socket
         self.wait = socket.wait
-        self.close = socket.close
         connection.bundle_socket = self
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is half sent, and the connection has moved from long-polling to this socket."""
-        return not self._is_sending and self._connection.upgraded and not self._connection.upgrading
+        return not self._turn.locked() and self._connection.upgraded and not self._connection.upgrading
 
     def send_now(self, frames: bytes) -> bytes:
-        """Send as much as the kernel takes without waiting; return the rest."""
-        try:
-            sent = self.socket.fd.send(frames)
-        except BlockingIOError:
+        """Send as much as the kernel takes without waiting; return the rest, which is what has to be sent next."""
+        if not self._turn.acquire(blocking=False):
             return frames
+        try:
+            rest = frames[self.socket.fd.send(frames) :]
+        except BlockingIOError:
+            rest = frames
         except OSError:
-            return b""  # broken: the thread that reads from it ends the connection
-        return frames[sent:]
+            rest = b""  # broken: the thread that reads from it ends the connection
+        self._is_half_sent = 0 < len(rest) < len(frames)
+        if not self._is_half_sent:
+            self._turn.release()
+        return rest
 
     def send(self, message: str | bytes) -> None:
         """Send a message, or a bundle of them, waiting where the viewer is slow."""
-        self._is_sending = True
-        try:
-            if isinstance(message, Bundle):
-                self.inner._send(message.frames)
-            else:
-                self.inner.send(message)
-        finally:
-            self._is_sending = False
+        if not isinstance(message, Bundle):
+            self.inner.send(message)
+        elif not self._is_half_sent:
+            self.inner._send(message.frames)
+        else:
+            try:
+                self.socket.sendall(message.frames)
+            finally:
+                self._leave_half_sent()  # unless it was closed meanwhile
+
+    def close(self) -> None:
+        """Close it; in the middle of a message without a word."""
+        if self._is_half_sent:
+            self.inner.websocket_closed = True
+            self._leave_half_sent()
+        self.inner.close()
+
+    def _leave_half_sent(self) -> None:
+        if self._is_half_sent:
+            self._is_half_sent = False
+            self._turn.release()
