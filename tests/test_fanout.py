@@ -2,112 +2,24 @@
 
 from __future__ import annotations
 
-import socket
-import warnings
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
+import os
+import subprocess
+import sys
 
 import pytest
 
-from mission_dashboard.web.fanout import Bundle, _BundleSocket, frame
+from dashboards import ROOT
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import eventlet
-    from eventlet.greenio import GreenSocket
-    from eventlet.websocket import RFC6455WebSocket
-
-LARGE = frame(b"x" * 500_000)
-PONG = b"\x8a\x05there"
-CLOSE = b"\x88\x00"
+CHECKS = (
+    "nothing_gets_into_a_message_that_is_half_sent",
+    "nothing_gets_into_an_answer_that_is_half_sent",
+    "who_is_sent_all_at_once_or_nothing_is_idle",
+    "what_is_half_sent_when_it_is_closed_is_followed_by_nothing",
+    "who_is_closed_when_all_is_sent_is_told",
+)
 
 
-class Wire:
-    """A WebSocket of a dashboard, and the viewer's end of it."""
-
-    def __init__(self) -> None:
-        ours, self._theirs = (GreenSocket(end) for end in socket.socketpair())
-        self.websocket = RFC6455WebSocket(ours, {})
-        self.ours = _BundleSocket(self.websocket, SimpleNamespace(upgraded=True, upgrading=False))
-
-    def answer_a_ping(self) -> Any:
-        """Do what the thread that reads does when a ping comes."""
-        answering = eventlet.spawn(self.websocket.send, b"there", control_code=0xA)
-        eventlet.sleep(0)
-        return answering
-
-    def read(self, length: int) -> bytes:
-        """Read so many bytes; fewer where it ends."""
-        got = b""
-        while len(got) < length and (part := self._theirs.recv(length - len(got))):
-            got += part
-        return got
-
-    def close(self) -> None:
-        self.ours.socket.close()
-        self._theirs.close()
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    wire = Wire()
-    with eventlet.Timeout(10):
-        yield wire
-    wire.close()
-
-
-def test_nothing_gets_into_a_message_that_is_half_sent(wire: Wire) -> None:
-    rest = wire.ours.send_now(LARGE)
-    assert 0 < len(rest) < len(LARGE)
-
-    answering = wire.answer_a_ping()
-    assert not wire.ours.is_idle
-    assert wire.ours.send_now(b"another") == b"another"
-    sending = eventlet.spawn(wire.ours.send, Bundle.rest(rest))
-
-    assert wire.read(len(LARGE) + len(PONG)) == LARGE + PONG
-    sending.wait()
-    answering.wait()
-    assert wire.ours.is_idle
-
-
-def test_nothing_gets_into_an_answer_that_is_half_sent(wire: Wire) -> None:
-    answering = eventlet.spawn(wire.websocket._send, LARGE)
-    eventlet.sleep(0)
-
-    assert not wire.ours.is_idle
-    assert wire.ours.send_now(b"another") == b"another"
-    assert wire.read(len(LARGE)) == LARGE
-    answering.wait()
-    assert wire.ours.is_idle
-
-
-def test_who_is_sent_all_at_once_or_nothing_is_idle(wire: Wire) -> None:
-    small = frame(b"small")
-    assert wire.ours.send_now(small) == b""
-    assert wire.ours.is_idle
-    before = len(LARGE) - len(wire.ours.send_now(LARGE))
-    wire.ours._leave_half_sent()
-
-    assert wire.ours.send_now(b"another") == b"another"  # the kernel takes nothing more
-    assert wire.ours.is_idle
-    assert wire.read(len(small) + before) == small + LARGE[:before]
-
-
-def test_what_is_half_sent_when_it_is_closed_is_followed_by_nothing(wire: Wire) -> None:
-    sent = len(LARGE) - len(wire.ours.send_now(LARGE))
-    answering = wire.answer_a_ping()
-
-    wire.ours.close()
-
-    with pytest.raises(OSError, match=r"."):
-        answering.wait()
-    assert wire.read(sent + 100) == LARGE[:sent]
-
-
-def test_who_is_closed_when_all_is_sent_is_told(wire: Wire) -> None:
-    wire.ours.send(Bundle.of(["small"]))
-    wire.ours.close()
-
-    assert wire.read(100) == frame(b"small") + CLOSE
+@pytest.mark.parametrize("check", CHECKS)
+def test_each_message_is_whole(check: str) -> None:
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("src", "tests"))
+    subprocess.run([sys.executable, "-m", "green_wires", check], env={**os.environ, "PYTHONPATH": path}, check=True)

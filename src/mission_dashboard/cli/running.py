@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import re
@@ -40,6 +41,8 @@ MAX_TITLE = 200
 HOLD_S = 25
 DRAIN_S = 2.0
 LOOK_S = 0.02
+GLANCE_S = 0.5
+"""How long at most a signal that another thread took waits for the main one, which sleeps and alone runs handlers."""
 KEPT_LINES = 20
 HEAD_START_S = 0.3
 """What `run` waits for the dashboard to know the mission, so that the program's own reports find it."""
@@ -276,10 +279,11 @@ class Runner:
     def _attend(self) -> int:
         while True:
             try:
-                kind, value = self._events.get(timeout=self._until_kill())
+                kind, value = self._events.get(timeout=min(GLANCE_S, self._until_kill()))
             except queue.Empty:
-                self._kill_at = None
-                self._signal(signal.SIGKILL)
+                if not self._until_kill():
+                    self._kill_at = None
+                    self._signal(signal.SIGKILL)
                 continue
             if kind == "exit":
                 return int(value)
@@ -288,8 +292,8 @@ class Runner:
             else:
                 self._obey(value)
 
-    def _until_kill(self) -> float | None:
-        return None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
+    def _until_kill(self) -> float:
+        return math.inf if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
 
     def _pass_on(self, number: int) -> None:
         if number == signal.SIGWINCH:
