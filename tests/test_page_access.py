@@ -143,14 +143,57 @@ def test_who_may_only_look_finds_no_way_to_the_keys(page: Page, dashboard: Dashb
 
 def test_a_page_whose_key_is_revoked_stops_and_offers_the_login(page: Page, dashboard: Dashboard) -> None:
     made = dashboard.post("/api/keys", name="Vera", scopes=["read"])
-    page.goto(f"{address(dashboard)}/login#{made['secret']}")
+    page.goto(f"{address(dashboard)}/login?next=/%3Fq%3Dseen#{made['secret']}")
     live(page)
 
     page.request.delete(f"{dashboard.url}/api/keys/{made['key']['id']}")
 
     expect(page.locator(".live-state")).not_to_have_attribute("data-phase", "live", timeout=3000)
-    page.reload()
+    expect(page.locator(".live-state")).to_contain_text("Logged out")
+    expect(page.locator(".banner")).to_contain_text("You are not logged in any more")
+    page.locator(".banner").get_by_role("link", name="Log in").click()
     expect(page).to_have_title("Log in · Mission Dashboard")
+    page.get_by_label("Key").fill(admin_key(dashboard))
+    page.get_by_role("button", name="Log in").click()
+    live(page)
+    assert page.url.endswith("/?q=seen")
+
+
+def test_a_page_that_was_logged_out_asks_no_more_and_goes_on_once_its_person_is_back(
+    page: Page, dashboard: Dashboard
+) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(page)
+
+    page.evaluate("fetch('/logout', {method: 'POST'})")
+    expect(page.locator(".live-state")).to_contain_text("Logged out", timeout=10_000)
+    tries: list[str] = []
+    page.on("request", lambda request: tries.append(request.url))
+    page.wait_for_timeout(6_000)
+    assert tries == []
+    other = page.context.new_page()
+    other.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(other)
+    page.evaluate("window.dispatchEvent(new Event('pageshow'))")
+
+    live(page)
+
+
+def test_a_key_is_copied_without_tls_too(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(page)
+    page.goto(f"{address(dashboard)}/access")
+    page.get_by_role("textbox", name="Name").fill("For the clipboard")
+    page.get_by_role("button", name="Make the key").click()
+    made = page.locator(".access__made")
+    assert page.evaluate("!navigator.clipboard"), "browsers have none on such a page"
+
+    made.get_by_role("button", name="Copy").click()
+
+    expect(made).to_contain_text("Copied.")
+    page.get_by_role("textbox", name="Name").focus()
+    page.keyboard.press("Control+V")
+    expect(page.get_by_role("textbox", name="Name")).to_have_value(made.locator("code").inner_text())
 
 
 @needs_axe

@@ -1,5 +1,6 @@
 // The page of those who manage access: keys, who is logged in, and what was changed or refused.
 import { Refusal, call } from './api.js';
+import { copyText } from './clipboard.js';
 import { exact } from './format.js';
 import { html, render, signal, useEffect } from './html.js';
 
@@ -17,6 +18,7 @@ const entries = signal(/** @type {any[]} */ ([]));
 const following = signal(/** @type {number | null} */ (null));
 const onlyRefused = signal(false);
 const made = signal(/** @type {{name: string, secret: string} | null} */ (null));
+const copied = signal('');
 const problem = signal('');
 const asked = signal('');
 
@@ -54,9 +56,14 @@ function create(event) {
   attempt(async () => {
     const answer = await call('/api/keys', { method: 'POST', body: { name: said.get('name'), scopes: said.getAll('scopes'), ...(days && { expires_in_days: Number(days) }) } });
     made.value = { name: answer.key.name, secret: answer.secret };
+    copied.value = '';
     form.reset();
     await loadAll();
   });
+}
+
+async function copyKey() {
+  copied.value = (await copyText(made.value?.secret ?? '')) ? 'Copied.' : 'It could not be copied: select it and copy it by hand.';
 }
 
 /** Asks once more before what cannot be taken back. @param {string} path */
@@ -105,8 +112,8 @@ function Keys() {
         <td>${stateOf(key) === 'good' && html`<${Drop} path=${`/api/keys/${key.id}`} word="Revoke" name=${key.name} />`}</td></tr>`)}
       ${keys.value.length === 0 ? html`<tr key="none"><td colspan="8">No keys yet.</td></tr>` : false}</tbody></table></div>
     ${made.value !== null && html`<div class="access__made" role="status"><p>The key <b>${made.value.name}</b>. It is shown this once; keep it now.</p><code>${made.value.secret}</code>
-      <button type="button" class="button button--small" onClick=${() => navigator.clipboard?.writeText(made.value?.secret ?? '')}>Copy</button>
-      <button type="button" class="button button--small" onClick=${() => { made.value = null; }}>Done</button></div>`}
+      <button type="button" class="button button--small" onClick=${copyKey}>Copy</button>
+      <button type="button" class="button button--small" onClick=${() => { made.value = null; }}>Done</button>${copied.value !== '' && html`<span>${copied.value}</span>`}</div>`}
     <form class="access__form" onSubmit=${create}><h3>New key</h3>
       <label>Name <input name="name" required maxlength="200" placeholder="what it is for" /></label>
       <label>Ends after <input name="days" type="number" min="1" max="3660" placeholder="never" /> days</label>

@@ -1,5 +1,6 @@
 // Everything a person can make happen: going places, and asking the server to create, start, stop, retry and answer.
 import * as api from './api.js';
+import { copyText } from './clipboard.js';
 import { plural } from './format.js';
 import { allowedActions } from './missions.js';
 import { nextAsking } from './list.js';
@@ -229,22 +230,8 @@ export async function create(wish, key) {
 /** @param {unknown} error */
 export const sentence = (error) => (error instanceof Error ? error.message : 'Something went wrong on this page.');
 
-/** Copy text, also where the page is served without TLS and the clipboard API is missing. @param {string} text @param {string} what */
+/** @param {string} text @param {string} what */
 export async function copy(text, what) {
-  const copied = navigator.clipboard
-    ? await navigator.clipboard.writeText(text).then(() => true, () => copyByHand(text))
-    : copyByHand(text);
+  const copied = await copyText(text);
   notify(copied ? { text: `Copied ${what}` } : { tone: 'error', text: `Could not copy ${what}`, detail: 'Select the text and copy it by hand.' });
-}
-
-/** @param {string} text */
-function copyByHand(text) {
-  const field = document.createElement('textarea');
-  field.value = text;
-  field.className = 'visually-hidden';
-  (document.querySelector('dialog[open]') ?? document.body).append(field);
-  field.select();
-  const copied = document.execCommand('copy');
-  field.remove();
-  return copied;
 }

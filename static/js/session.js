@@ -16,5 +16,8 @@ export async function readSession() {
   }
 }
 
+/** Whether the server lets nobody in with what this browser shows: the session or its key ended. */
+export const loggedOut = () => session.value?.kind === 'nobody';
+
 /** @param {string} scope */
 export const may = (scope) => session.value?.scopes.includes(scope) ?? false;

@@ -42,6 +42,7 @@ def make_login(
                 next=following,
                 provider=provider,
                 person=_name_of_person(caller_of(request.environ)),
+                is_secure=is_secure,
             ),
             status=status,
         )
