@@ -100,6 +100,46 @@ def test_rules_are_offered_made_changed_and_deleted(page: Page, dashboard: Dashb
     expect(rule).to_have_count(0)
 
 
+def test_the_form_of_a_rule_is_in_view_with_what_is_wrong_and_gives_the_focus_back(
+    page: Page, dashboard: Dashboard
+) -> None:
+    for number in range(12):
+        dashboard.post("/api/alerts/rules", name=f"Rule {number:02}", signal="failed")
+    show(page, dashboard)
+    page.get_by_role("button", name="Rules").click()
+    change = page.locator(".alert").filter(has_text="Rule 03").get_by_role("button", name="Change")
+
+    change.click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    expect(page.get_by_label("Name", exact=True)).to_be_in_viewport()
+    page.get_by_label("Name", exact=True).fill("")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    page.get_by_role("button", name="Back").click()
+
+    expect(change).to_be_focused()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("signal", "threshold", "says"),
+    [
+        ("queue_age", 900, "Longest wait: 900 seconds"),
+        ("silence", 1, "Nothing heard for: 1 second"),
+        ("count", 1, "Number of missions: 1 mission in 15 min"),
+    ],
+)
+def test_a_rule_says_what_it_looks_for(
+    page: Page, dashboard: Dashboard, signal: str, threshold: int, says: str
+) -> None:
+    dashboard.post("/api/alerts/rules", name="One", signal=signal, threshold=threshold)
+    show(page, dashboard)
+
+    page.get_by_role("button", name="Rules").click()
+
+    expect(page.locator(".alert .faint")).to_have_text(says)
+
+
 def test_a_channel_is_made_tested_and_its_dead_letters_sent_again(page: Page, dashboard: Dashboard, dsn: str) -> None:
     receiver = Receiver(statuses=(200, 410))
     dashboard.post("/api/alerts/rules", name="Failures", signal="failed")

@@ -49,7 +49,7 @@ export function useAlerts(path, also = []) {
       return null;
     }
   };
-  return { answer, problem, settle };
+  return { answer, problem, settle, forget: () => setProblem('') };
 }
 
 function Firing() {
@@ -67,7 +67,7 @@ function Firing() {
       <label class="alerts__choice"><input type="checkbox" checked=${ended} onChange=${() => setEnded(!ended)} />Show what ended</label></div>
     ${silences.answer?.silences.map((/** @type {any} */ one) => html`<div class="notice" key=${one.id}><p>Silent for ${relative(Date.parse(one.ends_at), now.value).replace('in ', '')}: <bdi>${what(one, alerts)}</bdi>${one.created_by && html`, by <bdi>${one.created_by}</bdi>`}</p>
       <button type="button" class="button button--small" onClick=${() => silences.settle('DELETE', `/silences/${one.id}`)}>End silence</button></div>`)}
-    ${answer && alerts.length === 0 && html`<p class="alerts__none"><${Icon} name="completed" />Nothing is wrong${ended ? ', and nothing was' : ''}. Rules say what is looked for.</p>`}
+    ${answer && alerts.length === 0 && html`<p class="alerts__none"><${Icon} name="completed" />No alert is firing${ended ? ', and none was' : ''}. Rules say what is looked for.</p>`}
     <ul class="alerts__list" aria-live="polite">
       ${alerts.map((alert) => html`<li key=${alert.id} class="alert" data-severity=${alert.severity} data-state=${alert.state}>
         <div class="alert__head"><${Icon} name=${ICONS[alert.severity] ?? 'stalled'} /><b>${alert.severity}</b><bdi>${alert.rule_name}</bdi>
