@@ -162,7 +162,7 @@ def test_a_page_whose_key_is_revoked_stops_and_offers_the_login(page: Page, dash
 def test_a_page_that_was_logged_out_asks_no_more_and_goes_on_once_its_person_is_back(
     page: Page, dashboard: Dashboard
 ) -> None:
-    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    page.goto(f"{address(dashboard)}/login?next=/%3Fpage%3Dsystem#{admin_key(dashboard)}")
     live(page)
 
     page.evaluate("fetch('/logout', {method: 'POST'})")
@@ -219,5 +219,46 @@ def test_axe_finds_nothing_serious_where_people_get_in(
         expect(page.locator(".access__made")).to_be_visible()
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_long_names_neither_widen_the_page_of_keys_nor_push_its_buttons_away(
+    browser: Browser, dashboard: Dashboard, viewport: dict[str, int]
+) -> None:
+    dashboard.post("/api/keys", name="Unbroken" * 24, scopes=["report", "read", "operate", "admin"])
+    context = browser.new_context(viewport=viewport)  # type: ignore[arg-type]
+    page = context.new_page()
+    try:
+        page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+        live(page)
+        page.goto(f"{address(dashboard)}/access")
+        page.get_by_role("textbox", name="Name").fill("Z" * 200)
+        page.get_by_role("button", name="Make the key").click()
+
+        expect(page.locator(".access__made")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        if viewport == WIDE:
+            widths = "[...document.querySelectorAll('.access__scroll')].map((box) => box.scrollWidth - box.clientWidth)"
+            assert page.evaluate(widths) == [0, 0, 0]
+    finally:
+        context.close()
+
+
+def test_a_key_that_may_nothing_is_refused_in_view(browser: Browser, dashboard: Dashboard) -> None:
+    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    page = context.new_page()
+    try:
+        page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+        live(page)
+        page.goto(f"{address(dashboard)}/access")
+        page.get_by_role("textbox", name="Name").fill("For nothing")
+        page.get_by_role("checkbox", name="report").first.uncheck()
+        page.get_by_role("button", name="Make the key").click()
+
+        expect(page.get_by_role("alert")).to_have_text("Choose what the key may do.")
+        page.mouse.wheel(0, 400)
+        expect(page.get_by_role("alert")).to_be_in_viewport()
     finally:
         context.close()

@@ -53,6 +53,10 @@ function create(event) {
   const form = /** @type {HTMLFormElement} */ (event.currentTarget);
   const said = new FormData(form);
   const days = String(said.get('days') ?? '').trim();
+  if (!said.has('scopes')) {
+    problem.value = 'Choose what the key may do.';
+    return;
+  }
   attempt(async () => {
     const answer = await call('/api/keys', { method: 'POST', body: { name: said.get('name'), scopes: said.getAll('scopes'), ...(days && { expires_in_days: Number(days) }) } });
     made.value = { name: answer.key.name, secret: answer.secret };
@@ -105,7 +109,7 @@ function Keys() {
     <div class="access__scroll" tabindex="0" role="region" aria-label="Keys"><table>
       <${Head} names=${['Name', 'Begins', 'May', 'State', 'Ends', 'Last used', 'Made', 'Revoke']} />
       <tbody>${keys.value.map((key) => html`<tr key=${key.id} data-state=${stateOf(key)}>
-        <th scope="row">${key.name}</th><td><code>${key.shown}…</code></td><td>${key.scopes.join(', ')}</td><td>${stateOf(key)}</td>
+        <th scope="row">${key.name}</th><td class="access__begins"><code>${key.shown}…</code></td><td>${key.scopes.join(', ')}</td><td>${stateOf(key)}</td>
         <td>${key.expires_at ? time(key.expires_at) : 'never'}</td>
         <td>${key.last_used_at ? html`${time(key.last_used_at)} from ${key.last_used_from}` : 'never'}</td>
         <td>${time(key.created_at)} by ${key.created_by}</td>
@@ -139,7 +143,7 @@ function AuditLog() {
       <a class="button button--small" href="/api/audit/export?format=csv" download>CSV</a> <a class="button button--small" href="/api/audit/export?format=jsonl" download>JSON lines</a></p>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Audit log"><table>
       <${Head} names=${['When', 'Who', 'From', 'What', 'Answer', 'Times']} />
-      <tbody>${entries.value.map((entry) => html`<tr key=${entry.id} data-refused=${entry.status >= 400}><td>${time(entry.at)}</td><td>${entry.actor}</td><td>${entry.address}</td><td><code>${entry.action}</code></td>
+      <tbody>${entries.value.map((entry) => html`<tr key=${entry.id} data-refused=${entry.status >= 400}><td>${time(entry.at)}</td><td>${entry.actor}</td><td>${entry.address}</td><td class="access__what"><code>${entry.action}</code></td>
         <td>${entry.status >= 400 ? `refused (${entry.status})` : 'done'}</td><td>${entry.count}</td></tr>`)}
       ${entries.value.length === 0 ? html`<tr key="none"><td colspan="6">Nothing yet.</td></tr>` : false}</tbody></table></div>
     ${following.value !== null && html`<button type="button" class="button" onClick=${() => attempt(() => loadEntries(true))}>Older lines</button>`}</section>`;

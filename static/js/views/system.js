@@ -4,6 +4,7 @@ import { html, signal, useEffect, useRef, useState } from '../html.js';
 import * as api from '../api.js';
 import { go, sentence } from '../actions.js';
 import { bytes, clock, count, duration, exact, percent, plural } from '../format.js';
+import { loggedOut } from '../session.js';
 import { paused } from '../store.js';
 import { faults, lately, stretches, withAnswer } from '../system.js';
 import { dialog } from '../ui.js';
@@ -34,7 +35,7 @@ const readAt = signal(/** @type {number | null} */ (null));
  */
 function useWatch(read, every) {
   const [problem, setProblem] = useState('');
-  const isPaused = paused.value;
+  const isPaused = paused.value || loggedOut();
   useEffect(() => {
     if (isPaused) return undefined;
     let timer = 0;
