@@ -141,6 +141,36 @@ def test_who_may_only_look_finds_no_way_to_the_keys(page: Page, dashboard: Dashb
     expect(page.get_by_role("link", name="Keys and audit log")).to_have_count(0)
 
 
+def test_what_one_may_not_do_is_not_offered(page: Page, dashboard: Dashboard) -> None:
+    secret = str(dashboard.post("/api/keys", name="Vera", scopes=["read"])["secret"])
+    dashboard.post("/api/alerts/rules", name="Failures", signal="failed")
+    dashboard.post("/api/alerts/channels", name="Browsers", kind="browser")
+    dashboard.post("/api/missions/" + dashboard.create_running("Asking") + "/ask", text="May I?")
+    failed = dashboard.create_running("Failing")
+    dashboard.post(f"/api/missions/{failed}/fail", error_message="out of memory")
+    page.goto(f"{address(dashboard)}/login#{secret}")
+    live(page)
+
+    expect(page.locator(".mission-card")).to_have_count(2)
+    expect(page.get_by_role("button", name="New mission")).to_have_count(0)
+    page.get_by_role("button", name="Asking", exact=True).click()
+    expect(page.locator(".drawer")).to_contain_text("May I?")
+    expect(page.get_by_role("button", name=re.compile("^(Pause|Cancel|Retry|Say why|Send)\b"))).to_have_count(0)
+    page.get_by_role("button", name="Page menu").click()
+    expect(page.locator(".menu__panel .person-name")).to_have_text(re.compile("recorded as from Vera$"))
+    page.get_by_role("button", name="Daily budgets").click()
+    expect(page.get_by_role("dialog")).to_contain_text("No daily budget is set.")
+    expect(page.get_by_role("button", name="Set budget")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=re.compile("^Alerts")).click()
+    expect(page.locator(".alert")).to_contain_text("out of memory")
+    expect(page.locator(".alert").get_by_role("button")).to_have_text(["Open mission"])
+    for tab in ("Rules", "Channels"):
+        page.get_by_role("button", name=tab, exact=True).click()
+        expect(page.locator(".alert")).to_have_count(1)
+        expect(page.get_by_role("dialog").get_by_role("button")).to_have_text(["Close", "Firing", "Rules", "Channels"])
+
+
 def test_a_page_whose_key_is_revoked_stops_and_offers_the_login(page: Page, dashboard: Dashboard) -> None:
     made = dashboard.post("/api/keys", name="Vera", scopes=["read"])
     page.goto(f"{address(dashboard)}/login?next=/%3Fq%3Dseen#{made['secret']}")
@@ -221,6 +251,18 @@ def test_axe_finds_nothing_serious_where_people_get_in(
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     finally:
         context.close()
+
+
+def test_keys_that_cannot_be_read_are_not_taken_for_none(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(page)
+    said = {"error": "The database cannot be reached. Try again shortly."}
+    page.route(re.compile("/api/(keys|audit)"), lambda route: route.fulfill(status=503, json=said))
+    page.goto(f"{address(dashboard)}/access")
+
+    expect(page.get_by_role("alert")).to_have_text("The database cannot be reached. Try again shortly.")
+    for words in ("No keys yet", "Nobody is logged in", "Nothing yet"):
+        expect(page.get_by_text(words)).to_have_count(0)
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])

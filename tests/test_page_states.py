@@ -163,6 +163,17 @@ def test_a_wrong_clock_of_the_device_does_not_spoil_elapsed_times(browser: Brows
     page.close()
 
 
+def test_the_end_of_the_page_menu_is_within_reach_at_200_percent(page: Page, dashboard: Dashboard) -> None:
+    page.set_viewport_size({"width": 720, "height": 450})
+    page.goto(dashboard.url)
+    page.get_by_role("button", name="Page menu").click()
+
+    last = page.locator(".menu__panel").get_by_role("radio").last
+    last.scroll_into_view_if_needed()
+
+    expect(last).to_be_in_viewport()
+
+
 def test_what_the_page_loads_is_small_lasting_and_its_own(browser: Browser, dashboard: Dashboard) -> None:
     dashboard.create("One")
     page = browser.new_context(viewport=WIDE).new_page()

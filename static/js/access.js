@@ -12,9 +12,10 @@ const SCOPES = /** @type {const} */ ([
 ]);
 const AUDIT_PAGE = 50;
 
-const keys = signal(/** @type {any[]} */ ([]));
-const sessions = signal(/** @type {any[]} */ ([]));
-const entries = signal(/** @type {any[]} */ ([]));
+// `null` until the server has said.
+const keys = signal(/** @type {any[] | null} */ (null));
+const sessions = signal(/** @type {any[] | null} */ (null));
+const entries = signal(/** @type {any[] | null} */ (null));
 const following = signal(/** @type {number | null} */ (null));
 const onlyRefused = signal(false);
 const made = signal(/** @type {{name: string, secret: string} | null} */ (null));
@@ -43,7 +44,7 @@ async function loadAll() {
 async function loadEntries(more) {
   const query = new URLSearchParams({ limit: String(AUDIT_PAGE), ...(onlyRefused.value && { refused: 'true' }), ...(more && following.value && { before: String(following.value) }) });
   const page = await call(`/api/audit?${query}`);
-  entries.value = more ? [...entries.value, ...page.entries] : page.entries;
+  entries.value = more ? [...(entries.value ?? []), ...page.entries] : page.entries;
   following.value = page.next_before;
 }
 
@@ -108,13 +109,13 @@ function Keys() {
   return html`<section><h2>Keys</h2>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Keys"><table>
       <${Head} names=${['Name', 'Begins', 'May', 'State', 'Ends', 'Last used', 'Made', 'Revoke']} />
-      <tbody>${keys.value.map((key) => html`<tr key=${key.id} data-state=${stateOf(key)}>
+      <tbody>${keys.value?.map((key) => html`<tr key=${key.id} data-state=${stateOf(key)}>
         <th scope="row">${key.name}</th><td class="access__begins"><code>${key.shown}…</code></td><td>${key.scopes.join(', ')}</td><td>${stateOf(key)}</td>
         <td>${key.expires_at ? time(key.expires_at) : 'never'}</td>
         <td>${key.last_used_at ? html`${time(key.last_used_at)} from ${key.last_used_from}` : 'never'}</td>
         <td>${time(key.created_at)} by ${key.created_by}</td>
         <td>${stateOf(key) === 'good' && html`<${Drop} path=${`/api/keys/${key.id}`} word="Revoke" name=${key.name} />`}</td></tr>`)}
-      ${keys.value.length === 0 ? html`<tr key="none"><td colspan="8">No keys yet.</td></tr>` : false}</tbody></table></div>
+      ${keys.value?.length === 0 ? html`<tr key="none"><td colspan="8">No keys yet.</td></tr>` : false}</tbody></table></div>
     ${made.value !== null && html`<div class="access__made" role="status"><p>The key <b>${made.value.name}</b>. It is shown this once; keep it now.</p><code>${made.value.secret}</code>
       <button type="button" class="button button--small" onClick=${copyKey}>Copy</button>
       <button type="button" class="button button--small" onClick=${() => { made.value = null; }}>Done</button>${copied.value !== '' && html`<span>${copied.value}</span>`}</div>`}
@@ -129,9 +130,9 @@ function Sessions() {
   return html`<section><h2>Logged in</h2>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Logged in"><table>
       <${Head} names=${['Who', 'Role', 'From', 'Since', 'Until', 'End']} />
-      <tbody>${sessions.value.map((session) => html`<tr key=${session.id}><th scope="row">${session.name}</th><td>${session.role ?? 'as the key'}</td><td>${session.address}</td>
+      <tbody>${sessions.value?.map((session) => html`<tr key=${session.id}><th scope="row">${session.name}</th><td>${session.role ?? 'as the key'}</td><td>${session.address}</td>
         <td>${time(session.created_at)}</td><td>${time(session.expires_at)}</td><td><${Drop} path=${`/api/keys/sessions/${session.id}`} word="Log out" name=${session.name} /></td></tr>`)}
-      ${sessions.value.length === 0 ? html`<tr key="none"><td colspan="6">Nobody is logged in.</td></tr>` : false}</tbody></table></div></section>`;
+      ${sessions.value?.length === 0 ? html`<tr key="none"><td colspan="6">Nobody is logged in.</td></tr>` : false}</tbody></table></div></section>`;
 }
 
 function AuditLog() {
@@ -143,9 +144,9 @@ function AuditLog() {
       <a class="button button--small" href="/api/audit/export?format=csv" download>CSV</a> <a class="button button--small" href="/api/audit/export?format=jsonl" download>JSON lines</a></p>
     <div class="access__scroll" tabindex="0" role="region" aria-label="Audit log"><table>
       <${Head} names=${['When', 'Who', 'From', 'What', 'Answer', 'Times']} />
-      <tbody>${entries.value.map((entry) => html`<tr key=${entry.id} data-refused=${entry.status >= 400}><td>${time(entry.at)}</td><td>${entry.actor}</td><td>${entry.address}</td><td class="access__what"><code>${entry.action}</code></td>
+      <tbody>${entries.value?.map((entry) => html`<tr key=${entry.id} data-refused=${entry.status >= 400}><td>${time(entry.at)}</td><td>${entry.actor}</td><td>${entry.address}</td><td class="access__what"><code>${entry.action}</code></td>
         <td>${entry.status >= 400 ? `refused (${entry.status})` : 'done'}</td><td>${entry.count}</td></tr>`)}
-      ${entries.value.length === 0 ? html`<tr key="none"><td colspan="6">Nothing yet.</td></tr>` : false}</tbody></table></div>
+      ${entries.value?.length === 0 ? html`<tr key="none"><td colspan="6">Nothing yet.</td></tr>` : false}</tbody></table></div>
     ${following.value !== null && html`<button type="button" class="button" onClick=${() => attempt(() => loadEntries(true))}>Older lines</button>`}</section>`;
 }
 

@@ -4,6 +4,7 @@ import { copyText } from './clipboard.js';
 import { plural } from './format.js';
 import { allowedActions } from './missions.js';
 import { nextAsking } from './list.js';
+import { mayNot } from './session.js';
 import { personName } from './settings.js';
 import { addToast, dropToast, goTo, pause, setActing, showNew, takeMissions, toggleChecked } from './state.js';
 import { change, changeNow, now, serverNow, state } from './store.js';
@@ -104,6 +105,12 @@ const DONE = { start: 'Started', pause: 'Asked to pause', resume: 'Resumed', can
 /** @type {Readonly<Record<Deed, string>>} */
 const REFUSED = { start: 'Not started', pause: 'Not paused', resume: 'Not resumed', cancel: 'Not cancelled', retry: 'Not retried', answer: 'Not answered' };
 
+/** The scope that each needs. @type {Readonly<Record<Action, string>>} */
+const NEEDED = { start: 'report', cancel: 'report', pause: 'operate', resume: 'operate', retry: 'operate' };
+
+/** What this person can do to a mission now. @param {import('./missions.js').Mission} mission */
+export const offered = (mission) => allowedActions(mission).filter((action) => !mayNot(NEEDED[action]));
+
 /** What the server is told with an action: who asks, and why. @param {Deed} action @param {string} [reason] */
 function told(action, reason = '') {
   /** @type {Record<string, unknown>} */
@@ -174,7 +181,7 @@ export function checkedFor(action) {
   const { checked, missions } = state.value;
   return [...checked].filter((id) => {
     const mission = missions.get(id);
-    return mission && allowedActions(mission).includes(action);
+    return mission && offered(mission).includes(action);
   });
 }
 

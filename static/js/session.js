@@ -21,3 +21,6 @@ export const loggedOut = () => session.value?.kind === 'nobody';
 
 /** @param {string} scope */
 export const may = (scope) => session.value?.scopes.includes(scope) ?? false;
+
+/** Whether it is known that the server would refuse this; until it is, nothing is hidden. @param {string} scope */
+export const mayNot = (scope) => session.value !== null && !may(scope);

@@ -2,6 +2,7 @@
 import { plural } from '../format.js';
 import { html, useState } from '../html.js';
 import { useAlerts } from './alerts.js';
+import { Needs } from './bits.js';
 import { Choice, Form, Text, useFormFocus } from './alert-rules.js';
 
 const KINDS = [['webhook', 'Webhook (signed)'], ['slack', 'Slack or alike'], ['email', 'E-mail'], ['browser', 'Browser notifications']];
@@ -61,10 +62,10 @@ export function Channels() {
       <div class="alert__head"><b><bdi>${channel.name}</bdi></b><span>${channel.kind}${channel.enabled ? '' : ' · off'}</span></div>
       <p class="faint">to <bdi>${channel.goes_to}</bdi></p>
       <p role="status">${tested[channel.id] ?? ''}</p>
-      <div class="alert__acts"><button type="button" class="button button--small" onClick=${() => test(channel.id)}>Send a test<span class="visually-hidden"> over ${channel.name}</span></button>
+      <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => test(channel.id)}>Send a test<span class="visually-hidden"> over ${channel.name}</span></button>
         <button type="button" class="button button--small" onClick=${() => edit(toWish(channel))}>Change<span class="visually-hidden"> ${channel.name}</span></button>
-        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/channels/${channel.id}`)}>Delete<span class="visually-hidden"> ${channel.name}</span></button></div></li>`)}</ul>
-    <div class="alert__acts"><button type="button" class="button" data-tone="primary" onClick=${() => edit({ ...BLANK, secret: newSecret() })}>New channel</button></div>
+        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/channels/${channel.id}`)}>Delete<span class="visually-hidden"> ${channel.name}</span></button></div></${Needs}></li>`)}</ul>
+    <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button" data-tone="primary" onClick=${() => edit({ ...BLANK, secret: newSecret() })}>New channel</button></div></${Needs}>
     ${dead.answer?.deliveries.length > 0 && html`<${Undelivered} letters=${dead.answer.deliveries} settle=${dead.settle} />`}</div>
     ${wish && html`<${Form} kind="channel" place=${place} wish=${wish} set=${setWish} problem=${problem} submit=${submit} back=${() => edit(null)}>
       <div class="form__pair"><${Text} wish=${wish} set=${setWish} name="name" label="Name" />
@@ -84,5 +85,5 @@ function Undelivered({ letters, settle }) {
   return html`<h3 class="drawer__heading">Not delivered</h3>
     <ul class="alerts__list">${letters.map((letter) => html`<li key=${letter.id} class="alert" data-severity="critical">
       <p class="alert__text" dir="auto">${letter.summary}</p><p class="faint"><bdi>${letter.channel}</bdi>, ${plural(letter.attempts, 'try', 'tries')}. ${letter.last_error}</p>
-      <div class="alert__acts"><button type="button" class="button button--small" onClick=${() => settle('POST', `/deliveries/${letter.id}/resend`)}>Send again</button></div></li>`)}</ul>`;
+      <${Needs} scope="operate"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => settle('POST', `/deliveries/${letter.id}/resend`)}>Send again</button></div></${Needs}></li>`)}</ul>`;
 }

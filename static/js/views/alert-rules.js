@@ -2,6 +2,7 @@
 import { html, useLayoutEffect, useRef, useState } from '../html.js';
 import { words } from '../format.js';
 import { useAlerts } from './alerts.js';
+import { Needs } from './bits.js';
 
 /** What each signal is called, and what its threshold counts; without one it is an event. @type {Readonly<Record<string, [string, string?]>>} */
 const SIGNALS = {
@@ -77,10 +78,10 @@ export function Rules() {
     <ul class="alerts__list">${rules.map((/** @type {any} */ rule) => html`<li key=${rule.id} class="alert" data-state=${rule.enabled ? 'on' : 'resolved'}>
       <div class="alert__head"><b><bdi>${rule.name}</bdi></b><span>${rule.severity}${rule.enabled ? '' : ' · off'}</span></div>
       <p class="faint">${looksFor(rule)}</p>
-      <div class="alert__acts"><button type="button" class="button button--small" onClick=${() => edit(toWish(rule))}>Change<span class="visually-hidden"> ${rule.name}</span></button>
-        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/rules/${rule.id}`)}>Delete<span class="visually-hidden"> ${rule.name}</span></button></div></li>`)}</ul>
-    <div class="alert__acts"><button type="button" class="button" onClick=${() => edit({ ...BLANK })}>New rule</button>
-      ${answer?.usual.length > 0 && html`<button type="button" class="button" data-tone="primary" onClick=${() => settle('POST', '/rules/usual')}>Add the usual rules</button>`}</div></div>
+      <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => edit(toWish(rule))}>Change<span class="visually-hidden"> ${rule.name}</span></button>
+        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/rules/${rule.id}`)}>Delete<span class="visually-hidden"> ${rule.name}</span></button></div></${Needs}></li>`)}</ul>
+    <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button" onClick=${() => edit({ ...BLANK })}>New rule</button>
+      ${answer?.usual.length > 0 && html`<button type="button" class="button" data-tone="primary" onClick=${() => settle('POST', '/rules/usual')}>Add the usual rules</button>`}</div></${Needs}></div>
     ${wish && html`<${Form} kind="rule" place=${place} wish=${wish} set=${setWish} problem=${problem} submit=${submit} back=${() => edit(null)}>
       <div class="form__pair">
         <${Text} wish=${wish} set=${setWish} name="name" label="Name" />

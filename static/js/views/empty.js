@@ -6,6 +6,7 @@ import { listedCount } from '../state.js';
 import { connection, loaded, metrics, route, state } from '../store.js';
 import { dialog } from '../ui.js';
 import { isFiltered } from '../url.js';
+import { Needs } from './bits.js';
 import { Icon } from './icons.js';
 
 const SKELETONS = 9;
@@ -50,5 +51,5 @@ function FirstRun() {
     <p>Create the first with this line in a terminal. It appears here the moment it is stored.</p>
     <div class="empty__line"><code>${line}</code><button type="button" class="button" onClick=${() => copy(line, 'the line')}><${Icon} name="copy" />Copy</button></div>
     <p class="empty__waiting"><span class="live-state__dot" aria-hidden="true"></span>Waiting for the first mission…</p>
-    <p><button type="button" class="button" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button> <a class="button" href="/api/docs">Read the API</a></p></div>`;
+    <p><${Needs} scope="report"><button type="button" class="button" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button> </${Needs}><a class="button" href="/api/docs">Read the API</a></p></div>`;
 }

@@ -147,7 +147,7 @@ function Measure({ title, value, unit = '', aside, values, tone, fault, act }) {
   return html`<section class="measure" data-level=${fault?.level ?? 'none'} aria-label=${title}>
     <h3 class="tile__title">${title}</h3>
     <p class="tile__value">${fault && html`<${Icon} name=${fault.level === 'critical' ? 'failed' : 'stalled'} />`}${value}${unit && html`<small>${unit}</small>`}</p>
-    <p class="measure__aside">${aside}${act && html` · ${act}`}</p>
+    <p class="measure__aside">${aside}${aside && act && ' · '}${act}</p>
     <${Sparkline} values=${values} tone=${tone} />
     ${fault && html`<p class="measure__fault">${fault.text}</p>`}
   </section>`;

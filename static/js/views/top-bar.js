@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { clock, count, plural } from '../format.js';
 import { go, openSystem, setPaused } from '../actions.js';
 import { alertCounts } from '../alerts.js';
-import { loggedOut, may, readSession, session } from '../session.js';
+import { loggedOut, may, mayNot, readSession, session } from '../session.js';
 import { MOST_HELD } from '../state.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
@@ -21,7 +21,7 @@ export function TopBar({ covered }) {
     <${Search} />
     <${AlertsButton} />
     <${PageMenu} />
-    <button type="button" class="button top-bar__new" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button>
+    ${!mayNot('report') && html`<button type="button" class="button top-bar__new" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button>`}
   </header>`;
 }
 
