@@ -100,6 +100,20 @@ def test_rules_are_offered_made_changed_and_deleted(page: Page, dashboard: Dashb
     expect(rule).to_have_count(0)
 
 
+def test_alerts_that_are_not_listed_are_told(page: Page, dashboard: Dashboard) -> None:
+    dashboard.post("/api/alerts/rules", name="Failures", signal="failed", cooldown_s=0)
+    made = dashboard.post("/api/missions/batch", operations=[{"op": "create", "title": "Index"}] * 102)["results"]
+    for op in ("start", "fail"):
+        operations = [{"op": op, "mission_id": one["mission_id"]} for one in made]
+        dashboard.post("/api/missions/batch", operations=operations)
+    wait_for(lambda: dashboard.get("/api/alerts?limit=1")["counts"]["open"] == 102)
+
+    show(page, dashboard)
+
+    expect(page.locator(".alert")).to_have_count(100, timeout=SLOW_MS)
+    expect(page.get_by_role("dialog")).to_contain_text("2 older ones are firing too.")
+
+
 def test_the_form_of_a_rule_is_in_view_with_what_is_wrong_and_gives_the_focus_back(
     page: Page, dashboard: Dashboard
 ) -> None:

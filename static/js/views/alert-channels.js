@@ -8,6 +8,8 @@ import { Choice, Form, Text, useFormFocus } from './alert-rules.js';
 const KINDS = [['webhook', 'Webhook (signed)'], ['slack', 'Slack or alike'], ['email', 'E-mail'], ['browser', 'Browser notifications']];
 const BLANK = { id: '', name: '', kind: 'webhook', url: '', secret: '', host: '', port: '587', security: 'starttls', user: '', password: '', sender: '', recipients: '', enabled: true };
 const SECRET_BYTES = 32;
+/** As many as the server gives. */
+const MOST_LETTERS = 200;
 
 const newSecret = () => `whsec_${btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(SECRET_BYTES))))}`;
 
@@ -34,7 +36,7 @@ function toWish({ id, name, kind, enabled, settings }) {
 
 export function Channels() {
   const { answer, problem, settle, forget } = useAlerts('/channels');
-  const dead = useAlerts('/deliveries?state=dead');
+  const dead = useAlerts(`/deliveries?state=dead&limit=${MOST_LETTERS}`);
   const [wish, setWish] = useState(/** @type {any} */ (null));
   const place = useFormFocus(Boolean(wish));
   const [tested, setTested] = useState(/** @type {Record<string, string>} */ ({}));
@@ -85,5 +87,6 @@ function Undelivered({ letters, settle }) {
   return html`<h3 class="drawer__heading">Not delivered</h3>
     <ul class="alerts__list">${letters.map((letter) => html`<li key=${letter.id} class="alert" data-severity="critical">
       <p class="alert__text" dir="auto">${letter.summary}</p><p class="faint"><bdi>${letter.channel}</bdi>, ${plural(letter.attempts, 'try', 'tries')}. ${letter.last_error}</p>
-      <${Needs} scope="operate"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => settle('POST', `/deliveries/${letter.id}/resend`)}>Send again</button></div></${Needs}></li>`)}</ul>`;
+      <${Needs} scope="operate"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => settle('POST', `/deliveries/${letter.id}/resend`)}>Send again</button></div></${Needs}></li>`)}</ul>
+    ${letters.length === MOST_LETTERS && html`<p class="faint">These are the newest ${MOST_LETTERS}; there may be older ones.</p>`}`;
 }

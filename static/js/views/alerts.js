@@ -84,7 +84,15 @@ function Firing() {
           ${alert.rule_id && html`<button type="button" class="button button--small" onClick=${() => silence(alert)}>Silence rule 1 h</button>`}
           <button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/resolve`)}>Resolve</button></${Fragment}>`}
         </div></li>`)}
-    </ul>`;
+    </ul>
+    ${more(answer, ended)}`;
+}
+
+/** What the list does not show. @param {any} answer @param {boolean} ended */
+function more(answer, ended) {
+  const left = (answer?.counts.open ?? 0) - answer?.alerts.length;
+  if (ended ? !answer?.next_cursor : !(left > 0)) return null;
+  return html`<p class="faint">${ended ? 'Older ones are not shown.' : `${plural(left, 'older one is', 'older ones are')} firing too.`}</p>`;
 }
 
 /** @param {any} silence @param {import('../alerts.js').Alert[]} alerts */
