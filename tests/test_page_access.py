@@ -139,6 +139,17 @@ def test_who_may_only_look_finds_no_way_to_the_keys(page: Page, dashboard: Dashb
     page.get_by_role("button", name="Page menu").click()
     expect(page.get_by_role("button", name="Log out Vera")).to_be_visible()
     expect(page.get_by_role("link", name="Keys and audit log")).to_have_count(0)
+    page.goto(f"{address(dashboard)}/access")
+    expect(page.get_by_text("You are logged in as Vera, who may not see what you asked for.")).to_be_visible()
+    page.get_by_label("Key").fill(admin_key(dashboard))
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("region", name="Keys", exact=True)).to_contain_text("Vera")
+    page.evaluate("fetch('/logout', {method: 'POST'})")
+    page.get_by_label("only what was refused").check()
+    expect(page.get_by_role("alert")).to_contain_text("You are not logged in any more")
+    expect(page.get_by_role("alert").get_by_role("link", name="Log in")).to_have_attribute(
+        "href", "/login?next=/access"
+    )
 
 
 def test_what_one_may_not_do_is_not_offered(page: Page, dashboard: Dashboard) -> None:

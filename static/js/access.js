@@ -21,6 +21,7 @@ const onlyRefused = signal(false);
 const made = signal(/** @type {{name: string, secret: string} | null} */ (null));
 const copied = signal('');
 const problem = signal('');
+const loggedOut = signal(false);
 const asked = signal('');
 
 /** @param {() => Promise<void>} work */
@@ -30,7 +31,8 @@ async function attempt(work) {
     await work();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    problem.value = error.message;
+    loggedOut.value = error.status === 401;
+    problem.value = loggedOut.value ? 'You are not logged in any more: your session or its key ended.' : error.message;
   }
 }
 
@@ -55,6 +57,7 @@ function create(event) {
   const said = new FormData(form);
   const days = String(said.get('days') ?? '').trim();
   if (!said.has('scopes')) {
+    loggedOut.value = false;
     problem.value = 'Choose what the key may do.';
     return;
   }
@@ -152,7 +155,7 @@ function AuditLog() {
 
 function Access() {
   useEffect(() => { attempt(loadAll); }, []);
-  return html`<div class="access">${problem.value ? html`<p class="access__problem" role="alert">${problem.value}</p>` : false}<${Keys} /><${Sessions} /><${AuditLog} /></div>`;
+  return html`<div class="access">${problem.value ? html`<p class="access__problem" role="alert">${problem.value}${loggedOut.value && html` <a href="/login?next=/access">Log in</a>`}</p>` : false}<${Keys} /><${Sessions} /><${AuditLog} /></div>`;
 }
 
 const place = /** @type {HTMLElement} */ (document.getElementById('access'));
