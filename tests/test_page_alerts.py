@@ -97,6 +97,8 @@ def test_rules_are_offered_made_changed_and_deleted(page: Page, dashboard: Dashb
     (kept,) = [one for one in dashboard.get("/api/alerts/rules")["rules"] if one["name"] == "Billing fails"]
     assert (kept["filter"]["type"], kept["threshold"], kept["severity"]) == (["billing", "refunds"], 20.0, "critical")
     rule.get_by_role("button", name="Delete").click()
+    expect(rule).to_have_count(1)
+    rule.get_by_role("button", name="Really delete?").click()
     expect(rule).to_have_count(0)
 
 

@@ -3,7 +3,7 @@ import { plural } from '../format.js';
 import { html, useState } from '../html.js';
 import { useAlerts } from './alerts.js';
 import { Needs } from './bits.js';
-import { Choice, Form, Text, useFormFocus } from './alert-rules.js';
+import { Choice, Delete, Form, Text, useFormFocus } from './alert-rules.js';
 
 const KINDS = [['webhook', 'Webhook (signed)'], ['slack', 'Slack or alike'], ['email', 'E-mail'], ['browser', 'Browser notifications']];
 const BLANK = { id: '', name: '', kind: 'webhook', url: '', secret: '', host: '', port: '587', security: 'starttls', user: '', password: '', sender: '', recipients: '', enabled: true };
@@ -66,7 +66,7 @@ export function Channels() {
       <p role="status">${tested[channel.id] ?? ''}</p>
       <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => test(channel.id)}>Send a test<span class="visually-hidden"> over ${channel.name}</span></button>
         <button type="button" class="button button--small" onClick=${() => edit(toWish(channel))}>Change<span class="visually-hidden"> ${channel.name}</span></button>
-        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/channels/${channel.id}`)}>Delete<span class="visually-hidden"> ${channel.name}</span></button></div></${Needs}></li>`)}</ul>
+        <${Delete} name=${channel.name} run=${() => settle('DELETE', `/channels/${channel.id}`)} /></div></${Needs}></li>`)}</ul>
     <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button" data-tone="primary" onClick=${() => edit({ ...BLANK, secret: newSecret() })}>New channel</button></div></${Needs}>
     ${dead.answer?.deliveries.length > 0 && html`<${Undelivered} letters=${dead.answer.deliveries} settle=${dead.settle} />`}</div>
     ${wish && html`<${Form} kind="channel" place=${place} wish=${wish} set=${setWish} problem=${problem} submit=${submit} back=${() => edit(null)}>

@@ -79,7 +79,7 @@ export function Rules() {
       <div class="alert__head"><b><bdi>${rule.name}</bdi></b><span>${rule.severity}${rule.enabled ? '' : ' · off'}</span></div>
       <p class="faint">${looksFor(rule)}</p>
       <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => edit(toWish(rule))}>Change<span class="visually-hidden"> ${rule.name}</span></button>
-        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/rules/${rule.id}`)}>Delete<span class="visually-hidden"> ${rule.name}</span></button></div></${Needs}></li>`)}</ul>
+        <${Delete} name=${rule.name} run=${() => settle('DELETE', `/rules/${rule.id}`)} /></div></${Needs}></li>`)}</ul>
     <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button" onClick=${() => edit({ ...BLANK })}>New rule</button>
       ${answer?.usual.length > 0 && html`<button type="button" class="button" data-tone="primary" onClick=${() => settle('POST', '/rules/usual')}>Add the usual rules</button>`}</div></${Needs}></div>
     ${wish && html`<${Form} kind="rule" place=${place} wish=${wish} set=${setWish} problem=${problem} submit=${submit} back=${() => edit(null)}>
@@ -93,6 +93,13 @@ export function Rules() {
         ${FILTERS.map((name) => html`<${Text} key=${name} wish=${wish} set=${setWish} name=${name} label=${`Only ${words(name).replace(' used', '').replace('agent type', 'agent')}`} hint="any; several with commas" />`)}
       </div>
     </${Form}>`}`;
+}
+
+/** Asks once more before what cannot be taken back. @param {{name: string, run: () => unknown}} props */
+export function Delete({ name, run }) {
+  const [sure, setSure] = useState(false);
+  return html`<button type="button" class="button button--small" data-tone=${sure ? 'danger-filled' : 'danger'} onBlur=${() => setSure(false)}
+    onClick=${() => (sure ? run() : setSure(true))}>${sure ? 'Really delete?' : 'Delete'}<span class="visually-hidden"> ${name}</span></button>`;
 }
 
 /** The form takes the focus when it opens and gives it back; returns the ref of its place. @param {boolean} open */
