@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,6 +182,21 @@ def test_what_one_may_not_do_is_not_offered(page: Page, dashboard: Dashboard) ->
         page.get_by_role("button", name=tab, exact=True).click()
         expect(page.locator(".alert")).to_have_count(1)
         expect(page.get_by_role("dialog").get_by_role("button")).to_have_text(["Close", "Firing", "Rules", "Channels"])
+
+
+def test_the_line_that_creates_the_first_mission_works_from_elsewhere_too(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{address(dashboard)}/login#{admin_key(dashboard)}")
+    live(page)
+
+    expect(page.locator(".empty__line code")).to_contain_text("-H 'Authorization: Bearer mdk_...'")
+    line = page.locator(".empty__line code").inner_text()
+    expect(page.locator(".empty")).to_contain_text("a key that may report")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    line = line.replace("mdk_...", admin_key(dashboard)).replace(NAME, "127.0.0.1")
+    subprocess.run(shlex.split(line), check=True, capture_output=True)
+
+    expect(page.locator(".mission-card")).to_contain_text("My first mission")
 
 
 def test_a_page_whose_key_is_revoked_stops_and_offers_the_login(page: Page, dashboard: Dashboard) -> None:
