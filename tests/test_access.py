@@ -1363,6 +1363,7 @@ def test_in_production_this_machine_needs_a_key_too(dsn: str, data_dir: Path) ->
             f"{running.url}/login", data={"key": "an-admin-key-long-enough-to-count"}, allow_redirects=False, timeout=10
         )
         assert "Secure" in answer.headers["Set-Cookie"]
+        assert "none is needed" not in requests.get(f"{running.url}/login", timeout=10).text
     finally:
         running.stop()
     assert not (data_dir / "admin_key").exists()

@@ -97,7 +97,63 @@ def test_rules_are_offered_made_changed_and_deleted(page: Page, dashboard: Dashb
     (kept,) = [one for one in dashboard.get("/api/alerts/rules")["rules"] if one["name"] == "Billing fails"]
     assert (kept["filter"]["type"], kept["threshold"], kept["severity"]) == (["billing", "refunds"], 20.0, "critical")
     rule.get_by_role("button", name="Delete").click()
+    expect(rule).to_have_count(1)
+    rule.get_by_role("button", name="Really delete?").click()
     expect(rule).to_have_count(0)
+
+
+def test_alerts_that_are_not_listed_are_told(page: Page, dashboard: Dashboard) -> None:
+    dashboard.post("/api/alerts/rules", name="Failures", signal="failed", cooldown_s=0)
+    made = dashboard.post("/api/missions/batch", operations=[{"op": "create", "title": "Index"}] * 102)["results"]
+    for op in ("start", "fail"):
+        operations = [{"op": op, "mission_id": one["mission_id"]} for one in made]
+        dashboard.post("/api/missions/batch", operations=operations)
+    wait_for(lambda: dashboard.get("/api/alerts?limit=1")["counts"]["open"] == 102)
+
+    show(page, dashboard)
+
+    expect(page.locator(".alert")).to_have_count(100, timeout=SLOW_MS)
+    expect(page.get_by_role("dialog")).to_contain_text("2 older ones are firing too.")
+
+
+def test_the_form_of_a_rule_is_in_view_with_what_is_wrong_and_gives_the_focus_back(
+    page: Page, dashboard: Dashboard
+) -> None:
+    for number in range(12):
+        dashboard.post("/api/alerts/rules", name=f"Rule {number:02}", signal="failed")
+    show(page, dashboard)
+    page.get_by_role("button", name="Rules").click()
+    change = page.locator(".alert").filter(has_text="Rule 03").get_by_role("button", name="Change")
+
+    change.click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    expect(page.get_by_label("Name", exact=True)).to_be_in_viewport()
+    page.get_by_label("Name", exact=True).fill("")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    page.get_by_role("button", name="Back").click()
+
+    expect(change).to_be_focused()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("signal", "threshold", "says"),
+    [
+        ("queue_age", 900, "Longest wait: 900 seconds"),
+        ("silence", 1, "Nothing heard for: 1 second"),
+        ("count", 1, "Number of missions: 1 mission in 15 min"),
+    ],
+)
+def test_a_rule_says_what_it_looks_for(
+    page: Page, dashboard: Dashboard, signal: str, threshold: int, says: str
+) -> None:
+    dashboard.post("/api/alerts/rules", name="One", signal=signal, threshold=threshold)
+    show(page, dashboard)
+
+    page.get_by_role("button", name="Rules").click()
+
+    expect(page.locator(".alert .faint")).to_have_text(says)
 
 
 def test_a_channel_is_made_tested_and_its_dead_letters_sent_again(page: Page, dashboard: Dashboard, dsn: str) -> None:

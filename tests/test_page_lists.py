@@ -313,3 +313,15 @@ def test_a_phone_can_change_the_view_too(browser: Any, dashboard: Dashboard) -> 
 
     expect(page.locator(".mission-table__row")).to_have_count(4, timeout=SLOW_MS)
     page.close()
+
+
+def test_what_needs_a_person_is_told_whichever_list_is_looked_at(page: Page, dashboard: Dashboard) -> None:
+    asking = dashboard.create_running("Asks since long")
+    dashboard.post(f"/api/missions/{asking}/ask", text="May I?")
+    dashboard.post("/api/missions/batch", operations=[{"op": "create", "title": "Queued since"}] * 150)
+
+    _open(page, dashboard, "/?status=completed")
+    expect(page.locator(".attention")).to_contain_text("1 question", timeout=SLOW_MS)
+    page.keyboard.press("q")
+
+    expect(page.locator(".drawer__title")).to_have_text("Asks since long")

@@ -163,6 +163,31 @@ def test_a_wrong_clock_of_the_device_does_not_spoil_elapsed_times(browser: Brows
     page.close()
 
 
+def test_the_end_of_the_page_menu_is_within_reach_at_200_percent(page: Page, dashboard: Dashboard) -> None:
+    page.set_viewport_size({"width": 720, "height": 450})
+    page.goto(dashboard.url)
+    page.get_by_role("button", name="Page menu").click()
+
+    last = page.locator(".menu__panel").get_by_role("radio").last
+    last.scroll_into_view_if_needed()
+
+    expect(last).to_be_in_viewport()
+
+
+def test_a_dialog_opened_from_the_menu_gives_the_focus_back_to_the_menu(page: Page, dashboard: Dashboard) -> None:
+    _open(page, dashboard)
+    menu = page.get_by_role("button", name="Page menu")
+    for item in ("Keyboard shortcuts", "Daily budgets", "Command palette"):
+        menu.click()
+        page.locator(".menu__panel").get_by_role("button", name=item).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+
+        page.keyboard.press("Escape")
+
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(menu).to_be_focused()
+
+
 def test_what_the_page_loads_is_small_lasting_and_its_own(browser: Browser, dashboard: Dashboard) -> None:
     dashboard.create("One")
     page = browser.new_context(viewport=WIDE).new_page()

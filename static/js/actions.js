@@ -1,8 +1,10 @@
 // Everything a person can make happen: going places, and asking the server to create, start, stop, retry and answer.
 import * as api from './api.js';
+import { copyText } from './clipboard.js';
 import { plural } from './format.js';
 import { allowedActions } from './missions.js';
 import { nextAsking } from './list.js';
+import { mayNot } from './session.js';
 import { personName } from './settings.js';
 import { addToast, dropToast, goTo, pause, setActing, showNew, takeMissions, toggleChecked } from './state.js';
 import { change, changeNow, now, serverNow, state } from './store.js';
@@ -103,6 +105,12 @@ const DONE = { start: 'Started', pause: 'Asked to pause', resume: 'Resumed', can
 /** @type {Readonly<Record<Deed, string>>} */
 const REFUSED = { start: 'Not started', pause: 'Not paused', resume: 'Not resumed', cancel: 'Not cancelled', retry: 'Not retried', answer: 'Not answered' };
 
+/** The scope that each needs. @type {Readonly<Record<Action, string>>} */
+const NEEDED = { start: 'report', cancel: 'report', pause: 'operate', resume: 'operate', retry: 'operate' };
+
+/** What this person can do to a mission now. @param {import('./missions.js').Mission} mission */
+export const offered = (mission) => allowedActions(mission).filter((action) => !mayNot(NEEDED[action]));
+
 /** What the server is told with an action: who asks, and why. @param {Deed} action @param {string} [reason] */
 function told(action, reason = '') {
   /** @type {Record<string, unknown>} */
@@ -173,7 +181,7 @@ export function checkedFor(action) {
   const { checked, missions } = state.value;
   return [...checked].filter((id) => {
     const mission = missions.get(id);
-    return mission && allowedActions(mission).includes(action);
+    return mission && offered(mission).includes(action);
   });
 }
 
@@ -229,22 +237,8 @@ export async function create(wish, key) {
 /** @param {unknown} error */
 export const sentence = (error) => (error instanceof Error ? error.message : 'Something went wrong on this page.');
 
-/** Copy text, also where the page is served without TLS and the clipboard API is missing. @param {string} text @param {string} what */
+/** @param {string} text @param {string} what */
 export async function copy(text, what) {
-  const copied = navigator.clipboard
-    ? await navigator.clipboard.writeText(text).then(() => true, () => copyByHand(text))
-    : copyByHand(text);
+  const copied = await copyText(text);
   notify(copied ? { text: `Copied ${what}` } : { tone: 'error', text: `Could not copy ${what}`, detail: 'Select the text and copy it by hand.' });
-}
-
-/** @param {string} text */
-function copyByHand(text) {
-  const field = document.createElement('textarea');
-  field.value = text;
-  field.className = 'visually-hidden';
-  (document.querySelector('dialog[open]') ?? document.body).append(field);
-  field.select();
-  const copied = document.execCommand('copy');
-  field.remove();
-  return copied;
 }

@@ -2,13 +2,15 @@
 import * as api from './api.js';
 import { sentence } from './actions.js';
 import { nextSegment, withPage } from './list.js';
-import { PAST_NEEDS, parseMission } from './missions.js';
+import { LIVE_NEEDS, PAST_NEEDS, parseMission } from './missions.js';
 import { advanceMinutes, takeHistory, takePage } from './state.js';
 import { change, changeNow, serverNow, state } from './store.js';
 import { HOME, isFiltered, listKey, listQuery } from './url.js';
 
 const FIRST_PAGE = 100;
 const PAGE = 200;
+/** Of each kind; nobody looks after more one by one. */
+const MOST_WAITING = 1_000;
 const SEARCH_PAUSE_MS = 200;
 const COUNTS_EVERY_MS = 5_000;
 const COUNTS_AFTER_FAULT_MS = 60_000;
@@ -120,8 +122,23 @@ export async function readHistory() {
     const { total } = await api.listMissions(query);
     change((before) => ({ ...before, recentFailures: Number.isFinite(total) ? total : null }));
     await readNeeds();
+    await readWaiting();
   } catch {
     // Read again in a minute; until then the bars go on with what comes live.
+  }
+}
+
+/** Read the missions that wait for a person now, where not all that are alive are known: the strip counts known ones. */
+async function readWaiting() {
+  for (const need of state.value.aliveKnown ? [] : LIVE_NEEDS) {
+    const query = listQuery({ ...HOME, needs: need }, ['running'], serverNow());
+    query.set('limit', String(PAGE));
+    for (let page = 0; page < MOST_WAITING / PAGE; page += 1) {
+      const { missions, next_cursor: cursor } = await api.listMissions(query);
+      change((before) => takePage(before, missions));
+      if (typeof cursor !== 'string') break;
+      query.set('cursor', cursor);
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import { followAlerts } from './alerts.js';
 import { listenToKeys } from './keyboard.js';
 import { follow } from './live.js';
 import { attendRecords, followRecords } from './records.js';
-import { readSession } from './session.js';
+import { loggedOut, readSession } from './session.js';
 import { setTheme, theme } from './settings.js';
 import { advanceMinutes, goTo, takeChanges, takeMetrics, takeSnapshot } from './state.js';
 import { change, correctClock, gather, renewals, route, serverNow, startClock, state } from './store.js';
@@ -69,6 +69,11 @@ followRecords(/** @type {any} */ (socket));
 followAlerts(/** @type {any} */ (socket), openMission);
 // What one may do can change while one was away.
 socket.on('connect', readSession);
+// Who has to log in again gets no connection however often it is tried, and each try is in the audit log.
+socket.on('connect_error', async () => {
+  await readSession();
+  if (loggedOut()) socket.disconnect();
+});
 effect(() => attendRecords(route.value.mission, route.value.tab));
 let passed = 0;
 startClock(() => {

@@ -16,5 +16,11 @@ export async function readSession() {
   }
 }
 
+/** Whether the server lets nobody in with what this browser shows: the session or its key ended. */
+export const loggedOut = () => session.value?.kind === 'nobody';
+
 /** @param {string} scope */
 export const may = (scope) => session.value?.scopes.includes(scope) ?? false;
+
+/** Whether it is known that the server would refuse this; until it is, nothing is hidden. @param {string} scope */
+export const mayNot = (scope) => session.value !== null && !may(scope);

@@ -167,6 +167,8 @@ class Gate:
             wanted = needed(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
             scopes = " or ".join(sorted(scope.value for scope in wanted))
             self._note(environ, caller, 403)
+            if caller.kind is Kind.PERSON and _wants_page(environ):
+                return _to_login(environ)
             return problem(403, "Not allowed", f"{caller.name} may not do this: it needs the scope {scopes}.")
         showed_one = _secret_in(environ) is not None
         if showed_one and not self._may_try_again(environ):
@@ -180,10 +182,7 @@ class Gate:
             return problem(429, "Too Many Requests", detail, headers={"Retry-After": "60"})
         self._note(environ, caller, 401)
         if not showed_one and _wants_page(environ):
-            wanted_page = environ.get("PATH_INFO", "/")
-            if query := environ.get("QUERY_STRING"):
-                wanted_page += f"?{query}"
-            return Response(status=303, headers={"Location": f"/login?next={quote(wanted_page)}"})
+            return _to_login(environ)
         return _who_are_you(showed_one)
 
     def let_go(self, environ: Environ) -> Response:
@@ -301,6 +300,14 @@ def _is_recorded(method: str, path: str, wanted: frozenset[Scope], caller: Calle
     if method in SAFE_METHODS or path.startswith("/socket.io"):
         return False
     return wanted != _PLAIN_REPORTS or caller.kind is Kind.PERSON
+
+
+def _to_login(environ: Environ) -> Response:
+    """Return the answer that sends a browser to the login, and from there to where it wanted to go."""
+    wanted_page = environ.get("PATH_INFO", "/")
+    if query := environ.get("QUERY_STRING"):
+        wanted_page += f"?{query}"
+    return Response(status=303, headers={"Location": f"/login?next={quote(wanted_page)}"})
 
 
 def _who_are_you(showed_one: bool) -> Response:

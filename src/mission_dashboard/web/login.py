@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from mission_dashboard.access.callers import Caller, Kind, Session
+from mission_dashboard.access.scopes import needed
 from mission_dashboard.access.service import Access
 from mission_dashboard.errors import LoginRefused
 from mission_dashboard.web.answers import answer
@@ -35,13 +37,16 @@ def make_login(
 
     def page(status: int = 200, problem: str = "") -> Response:
         following = _local_path(request.values.get("next", "/"))
+        caller = caller_of(request.environ)
         shown = Response(
             render_template(
                 "login.html",
                 problem=problem,
                 next=following,
                 provider=provider,
-                person=_name_of_person(caller_of(request.environ)),
+                person=_name_of_person(caller),
+                may_follow=_may_see(caller, following),
+                is_secure=is_secure,
             ),
             status=status,
         )
@@ -103,6 +108,11 @@ def entered(session: Session, cookie: str, following: str, *, is_secure: bool) -
 
 def _name_of_person(caller: Caller) -> str:
     return caller.name if caller.kind is Kind.PERSON else ""
+
+
+def _may_see(caller: Caller, path: str) -> bool:
+    wanted = needed("GET", urlsplit(path).path)
+    return not wanted or bool(wanted & caller.scopes)
 
 
 def _as_seen(caller: Caller) -> dict[str, object]:

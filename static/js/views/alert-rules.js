@@ -1,7 +1,8 @@
 // The rules of alerts: a list, and a form for one.
-import { html, useState } from '../html.js';
+import { html, useLayoutEffect, useRef, useState } from '../html.js';
 import { words } from '../format.js';
 import { useAlerts } from './alerts.js';
+import { Needs } from './bits.js';
 
 /** What each signal is called, and what its threshold counts; without one it is an event. @type {Readonly<Record<string, [string, string?]>>} */
 const SIGNALS = {
@@ -18,6 +19,8 @@ const SIGNALS = {
   silence: ['Nothing heard for', 'seconds'],
   count: ['Number of missions', 'missions'],
 };
+/** The measures of what is now, whatever was before. */
+const OF_NOW = ['queue_age', 'silence'];
 const FILTERS = ['type', 'agent_type', 'model_used', 'priority'];
 const BLANK = { id: '', name: '', signal: 'failed', threshold: '', window: '15', cooldown: '5', severity: 'warning', enabled: true, type: '', agent_type: '', model_used: '', priority: '' };
 
@@ -38,6 +41,14 @@ function toBody(wish) {
   return body;
 }
 
+/** What a rule looks for, in words. @param {any} rule */
+function looksFor({ signal, threshold, window_s: window }) {
+  const [label, unit] = SIGNALS[signal] ?? [words(signal)];
+  if (threshold === null) return label;
+  const measure = `${label}: ${threshold} ${threshold === 1 ? unit?.replace(/s$/, '') : unit}`;
+  return OF_NOW.includes(signal) ? measure : `${measure} in ${window / 60} min`;
+}
+
 /** @param {any} rule */
 function toWish(rule) {
   const { channels, min_count, resolves, notify_resolved } = rule;
@@ -47,36 +58,74 @@ function toWish(rule) {
 }
 
 export function Rules() {
-  const { answer, problem, settle } = useAlerts('/rules');
+  const { answer, problem, settle, forget } = useAlerts('/rules');
   const [wish, setWish] = useState(/** @type {any} */ (null));
+  const place = useFormFocus(Boolean(wish));
   const rules = answer?.rules ?? [];
+  /** Begin with one, or end with none. @param {any} one */
+  const edit = (one) => {
+    forget();
+    setWish(one);
+  };
   /** @param {Event} event */
   const submit = async (event) => {
     event.preventDefault();
-    if (await settle(wish.id ? 'PUT' : 'POST', `/rules${wish.id && `/${wish.id}`}`, toBody(wish))) setWish(null);
+    if (await settle(wish.id ? 'PUT' : 'POST', `/rules${wish.id && `/${wish.id}`}`, toBody(wish))) edit(null);
   };
-  return html`${problem && html`<div class="notice" data-tone="error" role="alert">${problem}</div>`}
-    ${answer && rules.length === 0 && !wish && html`<p>No rule looks for anything yet.</p>`}
+  return html`<div hidden=${Boolean(wish)}>
+    ${problem && !wish && html`<div class="notice" data-tone="error" role="alert">${problem}</div>`}
+    ${answer && rules.length === 0 && html`<p>No rule looks for anything yet.</p>`}
     <ul class="alerts__list">${rules.map((/** @type {any} */ rule) => html`<li key=${rule.id} class="alert" data-state=${rule.enabled ? 'on' : 'resolved'}>
       <div class="alert__head"><b><bdi>${rule.name}</bdi></b><span>${rule.severity}${rule.enabled ? '' : ' · off'}</span></div>
-      <p class="faint">${SIGNALS[rule.signal]?.[0] ?? words(rule.signal)}${rule.threshold === null ? '' : `: ${rule.threshold} ${SIGNALS[rule.signal]?.[1]} in ${rule.window_s / 60} min`}</p>
-      <div class="alert__acts"><button type="button" class="button button--small" onClick=${() => setWish(toWish(rule))}>Change<span class="visually-hidden"> ${rule.name}</span></button>
-        <button type="button" class="button button--small" data-tone="danger" onClick=${() => settle('DELETE', `/rules/${rule.id}`)}>Delete<span class="visually-hidden"> ${rule.name}</span></button></div></li>`)}</ul>
-    ${!wish && html`<div class="alert__acts"><button type="button" class="button" onClick=${() => setWish({ ...BLANK })}>New rule</button>
-      ${answer?.usual.length > 0 && html`<button type="button" class="button" data-tone="primary" onClick=${() => settle('POST', '/rules/usual')}>Add the usual rules</button>`}</div>`}
-    ${wish && html`<form class="form budgets__form" onSubmit=${submit}>
+      <p class="faint">${looksFor(rule)}</p>
+      <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button button--small" onClick=${() => edit(toWish(rule))}>Change<span class="visually-hidden"> ${rule.name}</span></button>
+        <${Delete} name=${rule.name} run=${() => settle('DELETE', `/rules/${rule.id}`)} /></div></${Needs}></li>`)}</ul>
+    <${Needs} scope="admin"><div class="alert__acts"><button type="button" class="button" onClick=${() => edit({ ...BLANK })}>New rule</button>
+      ${answer?.usual.length > 0 && html`<button type="button" class="button" data-tone="primary" onClick=${() => settle('POST', '/rules/usual')}>Add the usual rules</button>`}</div></${Needs}></div>
+    ${wish && html`<${Form} kind="rule" place=${place} wish=${wish} set=${setWish} problem=${problem} submit=${submit} back=${() => edit(null)}>
       <div class="form__pair">
         <${Text} wish=${wish} set=${setWish} name="name" label="Name" />
         <${Choice} wish=${wish} set=${setWish} name="signal" label="Looks for" options=${Object.entries(SIGNALS).map(([value, [label]]) => [value, label])} />
         <${Choice} wish=${wish} set=${setWish} name="severity" label="Severity" options=${['info', 'warning', 'critical'].map((value) => [value, value])} />
         <${Text} wish=${wish} set=${setWish} name="cooldown" label="Cooldown in minutes" />
         ${SIGNALS[wish.signal]?.[1] && html`<${Text} wish=${wish} set=${setWish} name="threshold" label=${`Fires from (${SIGNALS[wish.signal]?.[1]})`} />
-          <${Text} wish=${wish} set=${setWish} name="window" label="Looks back, minutes" />`}
+          ${!OF_NOW.includes(wish.signal) && html`<${Text} wish=${wish} set=${setWish} name="window" label="Looks back, minutes" />`}`}
         ${FILTERS.map((name) => html`<${Text} key=${name} wish=${wish} set=${setWish} name=${name} label=${`Only ${words(name).replace(' used', '').replace('agent type', 'agent')}`} hint="any; several with commas" />`)}
       </div>
-      <label class="alerts__choice"><input type="checkbox" checked=${wish.enabled} onChange=${() => setWish({ ...wish, enabled: !wish.enabled })} />On</label>
-      <footer class="dialog__foot"><button type="button" class="button" onClick=${() => setWish(null)}>Back</button><button type="submit" class="button" data-tone="primary">Save rule</button></footer>
-    </form>`}`;
+    </${Form}>`}`;
+}
+
+/** Asks once more before what cannot be taken back. @param {{name: string, run: () => unknown}} props */
+export function Delete({ name, run }) {
+  const [sure, setSure] = useState(false);
+  return html`<button type="button" class="button button--small" data-tone=${sure ? 'danger-filled' : 'danger'} onBlur=${() => setSure(false)}
+    onClick=${() => (sure ? run() : setSure(true))}>${sure ? 'Really delete?' : 'Delete'}<span class="visually-hidden"> ${name}</span></button>`;
+}
+
+/** The form takes the focus when it opens and gives it back; returns the ref of its place. @param {boolean} open */
+export function useFormFocus(open) {
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  useLayoutEffect(() => {
+    if (!open) return undefined;
+    const before = document.activeElement;
+    place.current?.querySelector('input')?.focus();
+    return () => {
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, [open]);
+  return place;
+}
+
+/**
+ * Stands in place of the list while one of it is made or changed.
+ * @param {{kind: string, place: any, wish: any, set: (wish: any) => void, problem: string, submit: (event: Event) => void, back: () => void, children?: any}} props
+ */
+export function Form({ kind, place, wish, set, problem, submit, back, children }) {
+  return html`<form class="form" ref=${place} onSubmit=${submit} noValidate>${children}
+    <label class="alerts__choice"><input type="checkbox" checked=${wish.enabled} onChange=${() => set({ ...wish, enabled: !wish.enabled })} />On</label>
+    ${problem && html`<div class="notice" data-tone="error" role="alert">${problem}</div>`}
+    <footer class="dialog__foot"><button type="button" class="button" onClick=${back}>Back</button><button type="submit" class="button" data-tone="primary">Save ${kind}</button></footer>
+  </form>`;
 }
 
 /** @param {{wish: any, set: (wish: any) => void, name: string, label: string, hint?: string, type?: string}} props */

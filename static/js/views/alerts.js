@@ -1,12 +1,14 @@
 // The alerts panel: what is wrong now, the rules that find it, and the channels that tell of it. Loaded when it is opened.
-import { html, useEffect, useState } from '../html.js';
+import { Fragment, html, useEffect, useState } from '../html.js';
 import { openMission, sentence } from '../actions.js';
 import { alertNews, change, notifying, read, setNotifying } from '../alerts.js';
 import { exact, plural, relative } from '../format.js';
+import { mayNot } from '../session.js';
 import { personName } from '../settings.js';
 import { now } from '../store.js';
 import { Channels } from './alert-channels.js';
 import { Rules } from './alert-rules.js';
+import { Needs } from './bits.js';
 import { Dialog, closeDialog } from './dialogs.js';
 import { Icon } from './icons.js';
 
@@ -49,7 +51,7 @@ export function useAlerts(path, also = []) {
       return null;
     }
   };
-  return { answer, problem, settle };
+  return { answer, problem, settle, forget: () => setProblem('') };
 }
 
 function Firing() {
@@ -66,8 +68,8 @@ function Firing() {
     <div class="alerts__tools"><${Notifying} />
       <label class="alerts__choice"><input type="checkbox" checked=${ended} onChange=${() => setEnded(!ended)} />Show what ended</label></div>
     ${silences.answer?.silences.map((/** @type {any} */ one) => html`<div class="notice" key=${one.id}><p>Silent for ${relative(Date.parse(one.ends_at), now.value).replace('in ', '')}: <bdi>${what(one, alerts)}</bdi>${one.created_by && html`, by <bdi>${one.created_by}</bdi>`}</p>
-      <button type="button" class="button button--small" onClick=${() => silences.settle('DELETE', `/silences/${one.id}`)}>End silence</button></div>`)}
-    ${answer && alerts.length === 0 && html`<p class="alerts__none"><${Icon} name="completed" />Nothing is wrong${ended ? ', and nothing was' : ''}. Rules say what is looked for.</p>`}
+      <${Needs} scope="operate"><button type="button" class="button button--small" onClick=${() => silences.settle('DELETE', `/silences/${one.id}`)}>End silence</button></${Needs}></div>`)}
+    ${answer && alerts.length === 0 && html`<p class="alerts__none"><${Icon} name="completed" />No alert is firing${ended ? ', and none was' : ''}. Rules say what is looked for.</p>`}
     <ul class="alerts__list" aria-live="polite">
       ${alerts.map((alert) => html`<li key=${alert.id} class="alert" data-severity=${alert.severity} data-state=${alert.state}>
         <div class="alert__head"><${Icon} name=${ICONS[alert.severity] ?? 'stalled'} /><b>${alert.severity}</b><bdi>${alert.rule_name}</bdi>
@@ -77,11 +79,20 @@ function Firing() {
           alert.acknowledged_at && `acknowledged${alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : ''}`].filter(Boolean).join(' · ')}</p>
         <div class="alert__acts">
           ${alert.mission_id && html`<button type="button" class="button button--small" onClick=${() => { closeDialog(); openMission(/** @type {string} */ (alert.mission_id)); }}>Open mission</button>`}
-          ${alert.state === 'firing' && !alert.acknowledged_at && html`<button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/acknowledge`, by)}>Acknowledge</button>`}
-          ${alert.state === 'firing' && alert.rule_id && html`<button type="button" class="button button--small" onClick=${() => silence(alert)}>Silence rule 1 h</button>`}
-          ${alert.state === 'firing' && html`<button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/resolve`)}>Resolve</button>`}
+          ${alert.state === 'firing' && !mayNot('operate') && html`<${Fragment}>
+          ${!alert.acknowledged_at && html`<button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/acknowledge`, by)}>Acknowledge</button>`}
+          ${alert.rule_id && html`<button type="button" class="button button--small" onClick=${() => silence(alert)}>Silence rule 1 h</button>`}
+          <button type="button" class="button button--small" onClick=${() => settle('POST', `/${alert.id}/resolve`)}>Resolve</button></${Fragment}>`}
         </div></li>`)}
-    </ul>`;
+    </ul>
+    ${more(answer, ended)}`;
+}
+
+/** What the list does not show. @param {any} answer @param {boolean} ended */
+function more(answer, ended) {
+  const left = (answer?.counts.open ?? 0) - answer?.alerts.length;
+  if (ended ? !answer?.next_cursor : !(left > 0)) return null;
+  return html`<p class="faint">${ended ? 'Older ones are not shown.' : `${plural(left, 'older one is', 'older ones are')} firing too.`}</p>`;
 }
 
 /** @param {any} silence @param {import('../alerts.js').Alert[]} alerts */

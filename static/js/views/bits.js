@@ -1,9 +1,10 @@
 // Small parts that cards, rows and the drawer share.
 import { Icon } from './icons.js';
-import { WARNING_SHARE, allowedActions, budgetUse, elapsed, isFinal, isUnconfirmed, tellsProgress } from '../missions.js';
-import { act } from '../actions.js';
+import { WARNING_SHARE, budgetUse, elapsed, isFinal, isUnconfirmed, tellsProgress } from '../missions.js';
+import { act, offered } from '../actions.js';
 import { capital, duration, exact, percent, relative, ticking } from '../format.js';
 import { html } from '../html.js';
+import { mayNot } from '../session.js';
 import { now } from '../store.js';
 
 /** @typedef {import('../missions.js').Mission} Mission */
@@ -70,9 +71,12 @@ export function sayingOf(mission) {
   return mission.step || mission.description || 'Running';
 }
 
+/** What is shown only to whom the server would not refuse it. @param {{scope: string, children?: any}} props */
+export const Needs = ({ scope, children }) => (mayNot(scope) ? null : children);
+
 /** Buttons for what can be done to a mission now. @param {{mission: Mission, acting?: Deed, small?: boolean}} props */
 export function ActionButtons({ mission, acting, small = false }) {
-  return allowedActions(mission).map((action) => html`
+  return offered(mission).map((action) => html`
     <button type="button" key=${action} class=${small ? 'button button--small' : 'button'} data-tone=${action === 'cancel' ? 'danger' : action === 'start' ? 'primary' : 'plain'}
       disabled=${Boolean(acting)} onClick=${(/** @type {Event} */ event) => { event.stopPropagation(); act(mission.id, action); }}>
       ${acting === action ? UNDERWAY[action] : ACTION_NAMES[action]}<span class="visually-hidden"> ${mission.title}</span>

@@ -5,6 +5,7 @@ import { sentence } from '../actions.js';
 import { capital } from '../format.js';
 import { use } from '../missions.js';
 import { counts } from '../store.js';
+import { Needs } from './bits.js';
 import { Dialog } from './dialogs.js';
 import { Gauge } from './gauge.js';
 
@@ -94,14 +95,14 @@ export function Budgets() {
       ${budgets?.length === 0 && html`<p class="faint">No daily budget is set.</p>`}
       ${budgets?.map((budget) => html`<section key=${budget.name} class="budget" aria-label=${`Budget ${budget.name}`}>
         <header class="budget__head"><h3><bdi>${budget.name}</bdi></h3><span class="faint">${budget.agent_type ? html`<bdi>${budget.agent_type}</bdi>` : 'all agents'}</span>
-          <button type="button" class="button button--small" onClick=${() => setWish({ name: budget.name, agent_type: budget.agent_type ?? '', cost: String(budget.cost ?? ''), tokens: String(budget.tokens ?? '') })}>Change<span class="visually-hidden"> ${budget.name}</span></button>
-          <button type="button" class="button button--small" data-tone="danger" onClick=${() => drop(budget)}>Delete<span class="visually-hidden"> ${budget.name}</span></button></header>
+          <${Needs} scope="operate"><button type="button" class="button button--small" onClick=${() => setWish({ name: budget.name, agent_type: budget.agent_type ?? '', cost: String(budget.cost ?? ''), tokens: String(budget.tokens ?? '') })}>Change<span class="visually-hidden"> ${budget.name}</span></button>
+          <button type="button" class="button button--small" data-tone="danger" onClick=${() => drop(budget)}>Delete<span class="visually-hidden"> ${budget.name}</span></button></${Needs}></header>
         ${budget.cost !== null && html`<${Gauge} use=${use('cost', budget.used?.cost ?? 0, budget.cost)} />`}
         ${budget.tokens !== null && html`<${Gauge} use=${use('tokens', budget.used?.tokens ?? 0, budget.tokens)} />`}
       </section>`)}
       ${gone && html`<div class="notice"><p>Deleted <bdi>${gone.name}</bdi>.</p><button type="button" class="button button--small" onClick=${() => undo(gone)}>Undo</button></div>`}
     </div>
-    <form class="form budgets__form" onSubmit=${submit} noValidate>
+    <${Needs} scope="operate"><form class="form budgets__form" onSubmit=${submit} noValidate>
       ${wrong.form && html`<div class="notice" data-tone="error" role="alert">${wrong.form}</div>`}
       <div class="form__pair">
         <${Field} ...${shared} name="name" label="Name" hint="for example everything" />
@@ -110,7 +111,7 @@ export function Budgets() {
         <${Field} ...${shared} name="tokens" label="Tokens a day" />
       </div>
       <footer class="dialog__foot"><button type="submit" class="button" data-tone="primary">Set budget</button></footer>
-    </form></${Dialog}>`;
+    </form></${Needs}></${Dialog}>`;
 }
 
 /** @param {unknown} error @returns {Record<string, string>} */

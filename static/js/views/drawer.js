@@ -4,6 +4,7 @@ import { closeMission, copy, go, openMission } from '../actions.js';
 import { detail, readAgain } from '../detail.js';
 import { words } from '../format.js';
 import { parseMission } from '../missions.js';
+import { mayNot } from '../session.js';
 import { acting, loaded, route, state } from '../store.js';
 import { askWhy } from '../ui.js';
 import { ActionButtons, PriorityBadge, ProgressBar, StatusBadge } from './bits.js';
@@ -51,7 +52,7 @@ export function Drawer() {
       ${known && html`<${Panel} mission=${known} detail=${detail.value} open=${openMission} />`}
     </div>
     ${known && html`<footer class="drawer__foot"><${ActionButtons} mission=${known} acting=${acting.value.get(id)} />
-      ${known.status === 'running' && html`<button type="button" class="button" data-tone="ghost" onClick=${() => askWhy(id)} title="Pause or cancel, saying why (w)">Say why…</button>`}
+      ${known.status === 'running' && !mayNot('report') && html`<button type="button" class="button" data-tone="ghost" onClick=${() => askWhy(id)} title="Pause or cancel, saying why (w)">Say why…</button>`}
       <span class="drawer__space"></span>
       <button type="button" class="button" onClick=${() => copy(location.href, 'the link')}>Copy link</button></footer>`}
   </aside>`;

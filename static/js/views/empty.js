@@ -2,10 +2,12 @@
 import { html } from '../html.js';
 import { clearFilters, copy } from '../actions.js';
 import { tryAgain } from '../feed.js';
+import { session } from '../session.js';
 import { listedCount } from '../state.js';
 import { connection, loaded, metrics, route, state } from '../store.js';
 import { dialog } from '../ui.js';
 import { isFiltered } from '../url.js';
+import { Needs } from './bits.js';
 import { Icon } from './icons.js';
 
 const SKELETONS = 9;
@@ -45,10 +47,11 @@ function NoMatch() {
 }
 
 function FirstRun() {
-  const line = `curl -X POST ${location.origin}/api/missions -H 'Content-Type: application/json' -d '{"title": "My first mission"}'`;
+  const needsKey = session.value !== null && session.value.kind !== 'local';
+  const line = `curl -X POST ${location.origin}/api/missions${needsKey ? " -H 'Authorization: Bearer mdk_...'" : ''} -H 'Content-Type: application/json' -d '{"title": "My first mission"}'`;
   return html`<div class="empty"><h2>No missions yet</h2>
-    <p>Create the first with this line in a terminal. It appears here the moment it is stored.</p>
+    <p>Create the first with this line in a terminal. It appears here the moment it is stored.${needsKey && html` In place of <code>mdk_...</code> goes a key that may report.`}</p>
     <div class="empty__line"><code>${line}</code><button type="button" class="button" onClick=${() => copy(line, 'the line')}><${Icon} name="copy" />Copy</button></div>
     <p class="empty__waiting"><span class="live-state__dot" aria-hidden="true"></span>Waiting for the first mission…</p>
-    <p><button type="button" class="button" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button> <a class="button" href="/api/docs">Read the API</a></p></div>`;
+    <p><${Needs} scope="report"><button type="button" class="button" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button> </${Needs}><a class="button" href="/api/docs">Read the API</a></p></div>`;
 }

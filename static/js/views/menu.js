@@ -9,6 +9,11 @@ export function Menu({ label, kind = 'chip', set = false, align = 'start', child
   const [open, setOpen] = useState(false);
   const whole = useRef(/** @type {HTMLElement | null} */ (null));
   const close = () => setOpen(false);
+  // What has the focus goes with the panel; a dialog that is opened now gives it back to the button.
+  const leave = () => {
+    whole.current?.querySelector('button')?.focus();
+    close();
+  };
   useEffect(() => {
     if (!open) return undefined;
     const panel = /** @type {HTMLElement} */ (whole.current?.querySelector('.menu__panel'));
@@ -21,8 +26,7 @@ export function Menu({ label, kind = 'chip', set = false, align = 'start', child
     const escape = (event) => {
       if (event.key !== 'Escape') return;
       event.stopPropagation();
-      close();
-      whole.current?.querySelector('button')?.focus();
+      leave();
     };
     document.addEventListener('pointerdown', outside);
     whole.current?.addEventListener('keydown', escape);
@@ -36,6 +40,6 @@ export function Menu({ label, kind = 'chip', set = false, align = 'start', child
   return html`<div class="menu" ref=${whole} data-align=${align}>
     <button type="button" class=${kind === 'chip' ? 'chip' : 'button button--icon'} data-set=${String(set)} aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>
       ${label}${kind === 'chip' && html`<${Icon} name="chevron" />`}</button>
-    ${open && html`<div class="menu__panel">${children_(close)}</div>`}
+    ${open && html`<div class="menu__panel">${children_(leave)}</div>`}
   </div>`;
 }

@@ -1,9 +1,9 @@
 // The command palette: everything the page can do, and the missions it knows, by typing a few letters.
 import { html, useEffect, useRef, useState } from '../html.js';
-import { act, clearFilters, copy, go, nextQuestion, openMission, openSystem, setPaused } from '../actions.js';
+import { act, clearFilters, copy, go, nextQuestion, offered, openMission, openSystem, setPaused } from '../actions.js';
 import { capital } from '../format.js';
-import { NEEDS, STATUSES, allowedActions, needs, searchText } from '../missions.js';
-import { may } from '../session.js';
+import { NEEDS, STATUSES, needs, searchText } from '../missions.js';
+import { may, mayNot } from '../session.js';
 import { THEMES, setTheme } from '../settings.js';
 import { paused, state } from '../store.js';
 import { askWhy, dialog } from '../ui.js';
@@ -24,10 +24,10 @@ function commands() {
   /** @param {string} name @param {() => void} run @param {string} [aside] @returns {Entry} */
   const command = (name, run, aside) => ({ key: name, name, aside, run });
   return [
-    ...(here ? allowedActions(here).map((action) => command(`${ACTION_NAMES[action]} “${here.title}”`, () => act(here.id, action), ACTION_KEYS[action])) : []),
-    ...(here?.status === 'running' ? [command(`Pause or cancel “${here.title}”, saying why`, () => askWhy(here.id), 'w')] : []),
+    ...(here ? offered(here).map((action) => command(`${ACTION_NAMES[action]} “${here.title}”`, () => act(here.id, action), ACTION_KEYS[action])) : []),
+    ...(here && offered(here).includes('cancel') && here.status === 'running' ? [command(`Pause or cancel “${here.title}”, saying why`, () => askWhy(here.id), 'w')] : []),
     ...([...missions.values()].some((mission) => needs(mission, 'question')) ? [command('Go to the next question', nextQuestion, 'q')] : []),
-    command('New mission', () => { dialog.value = 'new'; }, 'n'),
+    ...(mayNot('report') ? [] : [command('New mission', () => { dialog.value = 'new'; }, 'n')]),
     command('Show all missions', () => clearFilters()),
     ...STATUSES.map((status) => command(`Show ${status} missions`, () => go({ status: [status] }))),
     ...NEEDS.map((need) => command(`Show missions: ${NEED_NAMES[need].toLowerCase()}`, () => go({ needs: need }))),

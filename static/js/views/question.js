@@ -2,6 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { answer, openMission } from '../actions.js';
 import { ticking } from '../format.js';
+import { mayNot, session } from '../session.js';
 import { MAX_NAME, personName, setPersonName } from '../settings.js';
 import { now } from '../store.js';
 import { answerWanted, focusWanted } from '../ui.js';
@@ -21,7 +22,7 @@ const drafts = new Map();
 /** The answers on a card: buttons while they fit, else the way to all of them. @param {{mission: Mission, acting?: string}} props */
 export function CardAnswers({ mission, acting }) {
   const { question } = mission;
-  if (!question) return null;
+  if (!question || mayNot('operate')) return null;
   const whole = question.options && question.options.length <= ON_A_CARD && question.options.every((option) => option.length <= SHORT_OPTION);
   return html`<${KeepsFocus} mission=${mission} kind="mission-card__answers">
     ${question.options && !whole
@@ -43,11 +44,11 @@ export function QuestionPanel({ mission, acting }) {
   if (!question) return null;
   return html`<section class="question" ref=${panel} aria-label="Question">
     <p class="question__text" dir="auto"><${Icon} name="question" /><span>${question.text}</span></p>
-    <${KeepsFocus} mission=${mission} kind="question__answers"><${Answers} mission=${mission} question=${question} acting=${acting} /></${KeepsFocus}>
+    ${!mayNot('operate') && html`<${KeepsFocus} mission=${mission} kind="question__answers"><${Answers} mission=${mission} question=${question} acting=${acting} /></${KeepsFocus}>`}
     <p class="question__about">
       <span><${Time} at=${question.asked_at} prefix="asked " /></span>
       ${question.expires_at !== null && html`<span>waits ${ticking(Math.max(0, (question.expires_at - now.value) / 1000))} more</span>`}
-      <${PersonName} id="answering-as" label="Answering as" />
+      ${!mayNot('operate') && html`<${PersonName} id="answering-as" label="Answering as" />`}
     </p>
   </section>`;
 }
@@ -111,8 +112,9 @@ function openAnswers(id) {
   openMission(id, 'overview');
 }
 
-/** Who the records will name. @param {{id: string, label: string}} props */
+/** Who the records will name: whoever is logged in, else who one says one is. @param {{id: string, label: string}} props */
 export function PersonName({ id, label }) {
+  if (session.value?.kind === 'person') return html`<span class="person-name">${label} <b><bdi>${session.value.name}</bdi></b></span>`;
   return html`<span class="person-name"><label for=${id}>${label}</label>
     <input id=${id} class="field__input" type="text" dir="auto" autocomplete="name" maxlength=${MAX_NAME} placeholder="your name (optional)" value=${personName.value}
       onInput=${(/** @type {any} */ event) => setPersonName(event.target.value)} /></span>`;

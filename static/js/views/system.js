@@ -4,6 +4,7 @@ import { html, signal, useEffect, useRef, useState } from '../html.js';
 import * as api from '../api.js';
 import { go, sentence } from '../actions.js';
 import { bytes, clock, count, duration, exact, percent, plural } from '../format.js';
+import { loggedOut } from '../session.js';
 import { paused } from '../store.js';
 import { faults, lately, stretches, withAnswer } from '../system.js';
 import { dialog } from '../ui.js';
@@ -34,7 +35,7 @@ const readAt = signal(/** @type {number | null} */ (null));
  */
 function useWatch(read, every) {
   const [problem, setProblem] = useState('');
-  const isPaused = paused.value;
+  const isPaused = paused.value || loggedOut();
   useEffect(() => {
     if (isPaused) return undefined;
     let timer = 0;
@@ -146,7 +147,7 @@ function Measure({ title, value, unit = '', aside, values, tone, fault, act }) {
   return html`<section class="measure" data-level=${fault?.level ?? 'none'} aria-label=${title}>
     <h3 class="tile__title">${title}</h3>
     <p class="tile__value">${fault && html`<${Icon} name=${fault.level === 'critical' ? 'failed' : 'stalled'} />`}${value}${unit && html`<small>${unit}</small>`}</p>
-    <p class="measure__aside">${aside}${act && html` · ${act}`}</p>
+    <p class="measure__aside">${aside}${aside && act && ' · '}${act}</p>
     <${Sparkline} values=${values} tone=${tone} />
     ${fault && html`<p class="measure__fault">${fault.text}</p>`}
   </section>`;

@@ -3,11 +3,12 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { clock, count, plural } from '../format.js';
 import { go, openSystem, setPaused } from '../actions.js';
 import { alertCounts } from '../alerts.js';
-import { may, readSession, session } from '../session.js';
+import { loggedOut, may, mayNot, readSession, session } from '../session.js';
 import { MOST_HELD } from '../state.js';
 import { connection, now, paused, route, state } from '../store.js';
 import { THEMES, setTheme, theme } from '../settings.js';
 import { dialog, searchBox } from '../ui.js';
+import { formatRoute } from '../url.js';
 import { Icon } from './icons.js';
 import { Menu } from './menu.js';
 import { PersonName } from './question.js';
@@ -20,7 +21,7 @@ export function TopBar({ covered }) {
     <${Search} />
     <${AlertsButton} />
     <${PageMenu} />
-    <button type="button" class="button top-bar__new" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button>
+    ${!mayNot('report') && html`<button type="button" class="button top-bar__new" data-tone="primary" onClick=${() => { dialog.value = 'new'; }}>New mission</button>`}
   </header>`;
 }
 
@@ -42,7 +43,7 @@ function LiveState() {
   }
   const more = phase === 'live' ? (latency === null ? '' : `${Math.round(latency)} ms`) : asOf === null ? '' : `as of ${clock(asOf)}`;
   return html`<span class="live-state" data-phase=${phase} role="status">
-    <span class="live-state__dot" aria-hidden="true"></span>${PHASES[phase]}
+    <span class="live-state__dot" aria-hidden="true"></span>${phase !== 'live' && loggedOut() ? 'Logged out' : PHASES[phase]}
     ${more && html`<span class="live-state__more" aria-hidden=${phase === 'live' ? 'true' : undefined}> · ${more}</span>`}
   </span>`;
 }
@@ -123,6 +124,7 @@ function Account() {
 export function ConnectionBanner() {
   const { phase, as_of: asOf } = connection.value;
   const { service, unreadable, away } = state.value;
+  if (phase !== 'live' && loggedOut()) return html`<${LoggedOut} asOf=${asOf} />`;
   if (phase === 'reconnecting' || phase === 'offline') {
     // Reading the clock draws this again each second; what it says is this device's own time, as `as_of` is.
     const age = asOf === null || !now.value ? 0 : (Date.now() - asOf) / 1000;
@@ -139,6 +141,14 @@ export function ConnectionBanner() {
   }
   if (away > 0) return html`<${AwayNote} changes=${away} />`;
   return null;
+}
+
+/** @param {{asOf: number | null}} props */
+function LoggedOut({ asOf }) {
+  const here = location.pathname + formatRoute(route.value);
+  return html`<div class="banner" data-tone="warning" role="alert"><${Icon} name="key" /><span>You are not logged in any more: your session or its key ended.
+    ${asOf !== null && html` You see the missions as they were at <time>${clock(asOf)}</time>.`}</span>
+    <a class="button button--small" href=${`/login?next=${encodeURIComponent(here)}`}>Log in</a></div>`;
 }
 
 /** @param {{changes: number}} props */
