@@ -143,6 +143,9 @@ def test_who_may_only_look_finds_no_way_to_the_keys(page: Page, dashboard: Dashb
     expect(page.get_by_role("link", name="Keys and audit log")).to_have_count(0)
     page.goto(f"{address(dashboard)}/access")
     expect(page.get_by_text("You are logged in as Vera, who may not see what you asked for.")).to_be_visible()
+    refused = page.goto(f"{address(dashboard)}/api/keys")
+    assert refused is not None and refused.status == 403, "the API answers a browser as it answers anybody"
+    page.go_back()
     page.get_by_label("Key").fill(admin_key(dashboard))
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("region", name="Keys", exact=True)).to_contain_text("Vera")

@@ -167,7 +167,7 @@ class Gate:
             wanted = needed(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
             scopes = " or ".join(sorted(scope.value for scope in wanted))
             self._note(environ, caller, 403)
-            if caller.kind is Kind.PERSON and _wants_page(environ):
+            if caller.kind is Kind.PERSON and _wants_page(environ) and not environ["PATH_INFO"].startswith("/api/"):
                 return _to_login(environ)
             return problem(403, "Not allowed", f"{caller.name} may not do this: it needs the scope {scopes}.")
         showed_one = _secret_in(environ) is not None
