@@ -24,7 +24,7 @@ import socketio
 from clients import wait_for
 from commands import COMMAND, environment
 from conftest import run_sql
-from dashboards import Dashboard
+from dashboards import Dashboard, free_port
 from mission_dashboard.errors import StartupError
 from mission_dashboard.metrics import Metrics
 from mission_dashboard.mission_tracker import MissionTracker
@@ -521,6 +521,35 @@ def _command_lines() -> list[str]:
         except OSError:
             continue
     return [line for line in lines if "--format=custom" in line or line.startswith("pg_dump")]
+
+
+@pytest.mark.parametrize("locked", ["missions", "mission_dashboard_migrations"])
+def test_a_table_that_somebody_keeps_open_is_told_and_nobody_waits_on(
+    backup_file: Path, empty_dsn: str, tmp_path: Path, locked: str
+) -> None:
+    restore(empty_dsn, backup_file, replace=False)
+    commands = [["restore", "--replace", str(backup_file)], ["storage"], ["backup", str(tmp_path / "other.dump")]]
+    holding = psycopg2.connect(empty_dsn)
+    holding.cursor().execute(f"LOCK TABLE {locked}")
+    told = [md(*command, POSTGRES_DSN=empty_dsn) for command in commands[: 1 if locked == "missions" else 3]]
+    waiting = run_sql(empty_dsn, "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    holding.close()
+
+    assert [done.returncode for done in told] == [1] * len(told)
+    assert all(len(done.stderr.splitlines()) == 1 for done in told), told
+    assert "lock timeout" in told[0].stderr
+    assert waiting == [] or "FROM mission_dashboard_migrations" in waiting[0][0]
+    assert missions_of(empty_dsn) == 5
+
+
+def test_the_commands_say_why_a_database_cannot_be_used(dsn: str, tmp_path: Path) -> None:
+    gone = psycopg2.extensions.make_dsn(dsn, dbname="not_there")
+    for command in (["storage"], ["retention"], ["backup", "x.dump"], ["keys", "list"], ["reprice", "--dry-run"]):
+        named = [] if command[0] == "reprice" else ["--dsn", gone]
+        done = md(*command, *named, POSTGRES_DSN=gone, MISSION_DASHBOARD_PORT=str(free_port()))
+        assert done.returncode == 1
+        assert 'database "not_there" does not exist' in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_folder_without_a_database_is_told_and_not_made(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg2.extensions
 import pytest
 
+from conftest import run_sql
 from dashboards import ROOT, free_port
 from mission_dashboard.config import SETTINGS, load_settings
 from mission_dashboard.errors import StartupError
 from mission_dashboard.mission_dashboard import keep_of
+from mission_dashboard.postgres.migrate import ADVISORY_LOCK
 
 BAD = {
     "MISSION_DASHBOARD_PORT": ("0", "65536", "http", "-1", "5002.5", ""),
@@ -20,7 +23,7 @@ BAD = {
     "POSTGRES_DSN": ("localhost",),
     "MISSION_DASHBOARD_REDIS_URL": ("localhost:6379", "http://localhost", "redis://", "redis://cache/first"),
     "ENVIRONMENT": ("staging",),
-    "MISSION_DASHBOARD_DATA_DIR": ("",),
+    "MISSION_DASHBOARD_DATA_DIR": ("", "~nobody-of-this-name/data"),
     "MISSION_DASHBOARD_RATE_LIMIT": ("many", "0 per minute", "10 per fortnight", "-5 per minute"),
     "MISSION_DASHBOARD_REPORT_LIMIT": ("fast",),
     "MISSION_DASHBOARD_KEY_RATE_LIMIT": ("lots",),
@@ -55,16 +58,23 @@ BAD = {
     "MISSION_DASHBOARD_KEEP_EVENTS": ("0", "-1", "inf", "1e9"),
     "MISSION_DASHBOARD_KEEP_LOGS": ("never",),
     "MISSION_DASHBOARD_KEEP_SPANS": ("30 days",),
-    "MISSION_DASHBOARD_TRACES": ("collector:4318", "ftp://collector", "http://", "http://u@c:4318", "http://c:99999"),
+    "MISSION_DASHBOARD_TRACES": (
+        "collector:4318",
+        "ftp://collector",
+        "http://",
+        "http://u@c:4318",
+        "http://c:99999",
+        "http://[",
+    ),
     "MISSION_DASHBOARD_TRACES_HEADERS": ("Bearer abc", "a b=c", "X=%0d%0aY"),
     "MISSION_DASHBOARD_TRACES_SHARE": ("all", "1.5", "-0.1", "nan"),
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
-    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
+    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml", "/" + "long" * 100),
     "MISSION_DASHBOARD_ADMIN_KEY": ("short", "with spaces in it, though long enough"),
     "MISSION_DASHBOARD_TRUSTED_PROXIES": ("proxy.example.com", "10.0.0.0/40", "all"),
     "MISSION_DASHBOARD_SESSION_HOURS": ("0", "-1", "nan", "long"),
-    "MISSION_DASHBOARD_OIDC_ISSUER": ("id.example.com", "http://id.example.com"),
+    "MISSION_DASHBOARD_OIDC_ISSUER": ("id.example.com", "http://id.example.com", "https://", "https://[::1"),
     "MISSION_DASHBOARD_OIDC_ROLES": ("ann", "king=*", "admin=", "admin=ann@example.com"),
 }
 
@@ -234,3 +244,43 @@ def test_a_folder_that_cannot_be_used_is_told(data_dir: Path) -> None:
 @pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://[::1", "nonsense=1"])
 def test_a_wrong_dsn_is_told(data_dir: Path, dsn: str) -> None:
     assert_refused(start(data_dir, POSTGRES_DSN=dsn), "POSTGRES_DSN")
+
+
+def test_a_database_that_refuses_its_user_or_any_write_is_told(cluster: str, empty_dsn: str, data_dir: Path) -> None:
+    run_sql(cluster, "CREATE ROLE stranger LOGIN")
+    strange = psycopg2.extensions.make_dsn(empty_dsn, user="stranger")
+    read_only = psycopg2.extensions.make_dsn(empty_dsn, options="-c default_transaction_read_only=on")
+    try:
+        told = start(data_dir, POSTGRES_DSN=strange)
+        assert_refused(told, "POSTGRES_DSN")
+        assert "permission denied for schema public" in told.stderr
+    finally:
+        run_sql(cluster, "DROP ROLE stranger")
+
+    told = start(data_dir, POSTGRES_DSN=read_only)
+    assert_refused(told, "POSTGRES_DSN")
+    assert "read-only transaction" in told.stderr
+
+
+def test_a_start_that_waits_for_another_one_ends_when_it_is_told_to(data_dir: Path, dsn: str) -> None:
+    migrating = psycopg2.connect(dsn)
+    migrating.cursor().execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+    starting = subprocess.Popen(
+        [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
+        env={**os.environ, **environment(data_dir, POSTGRES_DSN=dsn), "MISSION_DASHBOARD_PORT": str(free_port())},
+        cwd=data_dir,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert starting.stderr is not None
+        while "this one waits for it" not in starting.stderr.readline():
+            assert starting.poll() is None
+        starting.terminate()
+
+        assert starting.wait(5) == 0
+        assert starting.stderr.read() == "Stopped.\n"
+    finally:
+        starting.kill()
+        starting.wait()
+        migrating.close()

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mission_dashboard.errors import StartupError
+import psycopg2.errors
+
+from mission_dashboard.errors import StartupError, first_line
 from mission_dashboard.postgres.clients import Clients, find_clients, open_dsn, run_client
-from mission_dashboard.postgres.connections import connect, fetch
+from mission_dashboard.postgres.connections import connect, lost_means_unavailable
+from mission_dashboard.postgres.migrate import newest_step
 from mission_dashboard.postgres.places import sync_folder
 
 MAGIC = b"PGDMP"
@@ -71,11 +74,13 @@ def is_backup(file: Path) -> bool:
 def _look(dsn: str) -> tuple[Clients, int]:
     connection = connect(dsn, "mission-dashboard backup")
     try:
-        rows = fetch(connection, "SELECT to_regclass('mission_dashboard_migrations') IS NOT NULL")
-        if not rows[0][0]:
+        with lost_means_unavailable():
+            step = newest_step(connection)
+        if not step:
             raise StartupError("This database has no missions: no dashboard has used it yet.")
-        ((step,),) = fetch(connection, "SELECT max(number) FROM mission_dashboard_migrations")
-        return find_clients(connection.server_version // 10_000), int(step or 0)
+        return find_clients(connection.server_version // 10_000), step
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise StartupError(f"The user of the DSN may not read what is to be backed up: {first_line(error)}.") from error
     finally:
         connection.close()
 
