@@ -178,6 +178,7 @@ def reprice(context: click.Context, arguments: tuple[str, ...]) -> int:
     before = context.obj
     url = before["url"] or environment.named_url()
     given = [*(["--url", url] if url else []), *(["--json"] if before["as_json"] else [])]
+    given += ["--key", before["key"]] if before["key"] else []
     try:
         return int(main([*given, *arguments]))
     except SystemExit as end:
