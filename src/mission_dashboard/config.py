@@ -557,5 +557,5 @@ def _kept_secret(data_dir: Path, name: str) -> str:
         raise StartupError(f"{path} under MISSION_DASHBOARD_DATA_DIR is no key; delete it.") from error
     except OSError as error:
         raise StartupError(
-            f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename})."
+            f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename or path})."
         ) from error

@@ -65,6 +65,8 @@ def refuse_to_overwrite(target: Path) -> None:
 def is_backup(file: Path) -> bool:
     """Whether this file begins as one of pg_dump's custom format does; raises `StartupError` if it cannot be read."""
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise StartupError(f"{file} is no ordinary file: a backup is read more than once.")
         with file.open("rb") as opened:
             return opened.read(len(MAGIC)) == MAGIC
     except OSError as error:
