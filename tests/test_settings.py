@@ -241,6 +241,27 @@ def test_a_folder_that_cannot_be_used_is_told(data_dir: Path) -> None:
     assert_refused(start(data_dir, MISSION_DASHBOARD_LOG_DIR=str(data_dir / "file")), "MISSION_DASHBOARD_LOG_DIR")
 
 
+def test_a_file_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'ulimit -f 0; exec "$@"',
+            "sh",
+            sys.executable,
+            str(ROOT / "src/mission_dashboard/mission_dashboard.py"),
+        ],
+        env={**os.environ, **environment(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert_refused(told, "MISSION_DASHBOARD_DATA_DIR")
+    assert f"({tmp_path / 'data' / 'secret_key'})" in told.stderr
+
+
 @pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://[::1", "nonsense=1"])
 def test_a_wrong_dsn_is_told(data_dir: Path, dsn: str) -> None:
     assert_refused(start(data_dir, POSTGRES_DSN=dsn), "POSTGRES_DSN")

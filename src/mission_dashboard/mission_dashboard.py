@@ -299,7 +299,7 @@ def _traced(app: Flask, settings: Settings) -> Traced:
 
 
 def main() -> int:
-    """Run the server until SIGTERM or Ctrl-C; return the exit code."""
+    """Run the server until SIGTERM, Ctrl-C or the end of its terminal; return the exit code."""
     try:
         settings = load_settings()
     except StartupError as error:
@@ -327,6 +327,8 @@ def _run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup lets it outlive its terminal
+        signal.signal(signal.SIGHUP, stop)
     try:
         set_up_logging(settings.log_level, settings.log_dir)
         listener = _listen(settings)
