@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -557,6 +558,33 @@ def test_a_table_that_somebody_keeps_open_is_told_and_nobody_waits_on(
     assert "lock timeout" in told[0].stderr or "did not answer" in told[0].stderr
     assert waiting == [] or "FROM mission_dashboard_migrations" in waiting[0][0]
     assert missions_of(empty_dsn) == 5
+
+
+def test_a_database_that_freezes_during_a_backup_is_told(data_dir: Path, tmp_path: Path) -> None:
+    database = EmbeddedPostgres(data_dir, durable=False)
+    dsn = database.start()
+    MissionTracker.connect(dsn).close()
+    holding = psycopg2.connect(dsn)
+    frozen: list[int] = []
+    try:
+        holding.cursor().execute("LOCK TABLE missions")
+        with ThreadPoolExecutor(1) as thread:
+            done = thread.submit(md, "backup", str(tmp_path / "x.dump"), POSTGRES_DSN=dsn)
+            wait_for(lambda: run_sql(dsn, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump'"))
+            postmaster = psutil.Process(database.pid)
+            frozen = [postmaster.pid, *(process.pid for process in postmaster.children())]
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            told = done.result()
+    finally:
+        for pid in frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        holding.close()
+        database.stop()
+
+    assert (told.returncode, told.stderr) == (1, "The database does not answer any more: nothing was backed up.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_commands_say_why_a_database_cannot_be_used(dsn: str, tmp_path: Path) -> None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2.errors
 
-from mission_dashboard.errors import StartupError, first_line
+from mission_dashboard.errors import StartupError, StoreUnavailable, first_line
 from mission_dashboard.postgres.clients import Clients, find_clients, open_dsn, run_client
-from mission_dashboard.postgres.connections import connect, lost_means_unavailable
+from mission_dashboard.postgres.connections import Unanswered, connect, lost_means_unavailable
 from mission_dashboard.postgres.migrate import newest_step
 from mission_dashboard.postgres.places import sync_folder
 
 MAGIC = b"PGDMP"
 LOCK_WAIT_MS = 60_000
+MAX_SILENT = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def back_up(dsn: str, file: Path) -> BackedUp:
     with _beside(target) as unfinished:
         open_part, environment = open_dsn(dsn)
         options = ("--format=custom", f"--lock-wait-timeout={LOCK_WAIT_MS}", f"--file={unfinished}")
-        run_client(clients.command("pg_dump", *options, f"--dbname={open_part}"), environment)
+        run_client(clients.command("pg_dump", *options, f"--dbname={open_part}"), environment, _watch(dsn))
         tables = read_through(clients, unfinished)
         _make_durable(unfinished, target)
     return BackedUp(target, target.stat().st_size, tables, step, time.monotonic() - began)
@@ -85,6 +86,23 @@ def _look(dsn: str) -> tuple[Clients, int]:
         raise StartupError(f"The user of the DSN may not read what is to be backed up: {first_line(error)}.") from error
     finally:
         connection.close()
+
+
+def _watch(dsn: str) -> Callable[[], None]:
+    """Return what raises `StartupError` once the server was silent some times: pg_dump itself would wait for ever."""
+    silent = 0
+
+    def look() -> None:
+        nonlocal silent
+        try:
+            connect(dsn, "mission-dashboard backup").close()
+            silent = 0
+        except StoreUnavailable as error:
+            silent += isinstance(error.__cause__, Unanswered)
+        if silent >= MAX_SILENT:
+            raise StartupError("The database does not answer any more: nothing was backed up.")
+
+    return look
 
 
 @contextmanager
