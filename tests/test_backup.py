@@ -606,6 +606,16 @@ def test_a_folder_without_a_database_is_told_and_not_made(tmp_path: Path) -> Non
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_or_file_that_cannot_be_used_is_told(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    looked = md("storage", "--data-dir", str(tmp_path / "file"))
+    wrote = md("backup", str(tmp_path / ("long" * 100)), POSTGRES_DSN=dsn)
+
+    assert (looked.returncode, looked.stderr) == (1, f"{tmp_path / 'file'} cannot be looked into: Not a directory.\n")
+    assert (wrote.returncode, "cannot be written: File name too long." in wrote.stderr) == (1, True)
+
+
 def test_storage_and_retention_are_shown_whether_a_dashboard_runs_or_not(dsn: str, make_tracker: MakeTracker) -> None:
     tracker = make_tracker()
     fill(tracker, 2)

@@ -55,12 +55,15 @@ def back_up(dsn: str, file: Path) -> BackedUp:
 
 def refuse_to_overwrite(target: Path) -> None:
     """Raise `StartupError` unless the file may be written: it is new, or a backup."""
-    if not target.parent.is_dir():
-        raise StartupError(f"There is no folder {target.parent}: make it, or name another file.")
-    if target.is_dir():
-        raise StartupError(f"{target} is a folder: name a file in it.")
-    if target.exists() and not is_backup(target):
-        raise StartupError(f"{target} is there already and is no backup: name another file.")
+    try:
+        if not target.parent.is_dir():
+            raise StartupError(f"There is no folder {target.parent}: make it, or name another file.")
+        if target.is_dir():
+            raise StartupError(f"{target} is a folder: name a file in it.")
+        if target.exists() and not is_backup(target):
+            raise StartupError(f"{target} is there already and is no backup: name another file.")
+    except OSError as error:
+        raise StartupError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def is_backup(file: Path) -> bool:
