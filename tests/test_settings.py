@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg2.extensions
@@ -281,6 +283,28 @@ def test_a_database_that_refuses_its_user_or_any_write_is_told(cluster: str, emp
     told = start(data_dir, POSTGRES_DSN=read_only)
     assert_refused(told, "POSTGRES_DSN")
     assert "read-only transaction" in told.stderr
+
+
+@pytest.mark.parametrize("file", ["secret_key", "postgres/owner.lock", "postgres/postgres.log"])
+def test_a_start_of_the_embedded_database_ends_when_it_is_told_to(data_dir: Path, file: str) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
+        env={**os.environ, "MISSION_DASHBOARD_DATA_DIR": str(data_dir), "MISSION_DASHBOARD_PORT": str(free_port())},
+        cwd=data_dir,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not (data_dir / file).exists():
+            assert starting.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)  # the file is there some moments before the handlers of signals, or the server, are
+        starting.terminate()
+
+        assert starting.wait(15) in (0, -signal.SIGTERM)
+    finally:
+        starting.kill()
+        starting.wait()
 
 
 def test_a_start_that_waits_for_another_one_ends_when_it_is_told_to(data_dir: Path, dsn: str) -> None:

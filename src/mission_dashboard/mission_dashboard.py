@@ -62,6 +62,7 @@ class Application:
         self.alerts: Alerts | None = None
         self.traces: Exporter | None = None
         self.is_open = False
+        self.is_hurried = False
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -96,7 +97,10 @@ class Application:
         from mission_dashboard.postgres.connections import answer_at_once
 
         if not self.is_open:
+            self.is_hurried = True
             answer_at_once()
+            if self.embedded is not None:
+                self.embedded.give_up()
 
     def _share_through_redis(self) -> None:
         """Let other processes on the same database know sooner, and of more, than PostgreSQL alone tells them."""
@@ -112,6 +116,8 @@ class Application:
         from mission_dashboard.postgres.embedded import EmbeddedPostgres
 
         self.embedded = EmbeddedPostgres(self.settings.data_dir)
+        if self.is_hurried:  # before there was one to tell
+            self.embedded.give_up()
         return self.embedded.start()
 
     def close(self) -> None:
