@@ -426,6 +426,21 @@ def test_serve_serves_until_it_is_told_to_end(data_dir: Path, dsn: str) -> None:
     assert url in output.decode()
 
 
+def test_nothing_can_swallow_the_end_of_a_serve_that_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mission_dashboard import mission_dashboard
+    from mission_dashboard.cli import main
+
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+    monkeypatch.setattr(mission_dashboard, "main", lambda: seen.append(signal.getsignal(signal.SIGTERM)))
+    try:
+        main(["serve"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert seen == [signal.SIG_DFL]
+
+
 def test_serve_tells_a_wrong_setting_in_a_sentence(data_dir: Path, nowhere: str) -> None:
     done = md("serve", "--port", "many", "--data-dir", str(data_dir), url=nowhere)
 
