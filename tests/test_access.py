@@ -1409,7 +1409,10 @@ def test_the_command_does_not_wait_for_ever_in_a_database_that_hangs(dsn: str) -
     told = subprocess.run([*KEYS, "list", "--dsn", dsn], env=here, capture_output=True, text=True, timeout=20)
     locking.close()
 
-    assert (told.returncode, told.stderr) == (1, "The database does not answer. Try again shortly.\n")
+    assert (told.returncode, told.stderr) == (
+        1,
+        "The database cannot be used: PostgreSQL did not answer within 1.5 s.\n",
+    )
 
 
 def test_the_command_makes_lists_and_revokes_keys(dashboard: Dashboard) -> None:

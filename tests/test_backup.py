@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +25,7 @@ import socketio
 from clients import wait_for
 from commands import COMMAND, environment
 from conftest import run_sql
-from dashboards import Dashboard
+from dashboards import Dashboard, free_port
 from mission_dashboard.errors import StartupError
 from mission_dashboard.metrics import Metrics
 from mission_dashboard.mission_tracker import MissionTracker
@@ -374,6 +375,23 @@ def test_a_restore_that_is_killed_midway_leaves_what_was_there_and_can_be_repeat
         database.stop()
 
 
+def test_nothing_is_put_over_what_a_newer_dashboard_made(backup_file: Path, empty_dsn: str) -> None:
+    restore(empty_dsn, backup_file, replace=False)
+    run_sql(empty_dsn, "INSERT INTO mission_dashboard_migrations (number, name) VALUES (9001, 'from the future')")
+
+    with pytest.raises(StartupError, match=r"newer Mission Dashboard \(step 9001\).*into an empty database"):
+        restore(empty_dsn, backup_file, replace=True)
+
+
+@pytest.mark.parametrize("command", [["backup"], ["restore"]])
+def test_a_pipe_is_no_backup_and_nobody_waits_for_it(dsn: str, tmp_path: Path, command: list[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    done = md(*command, str(tmp_path / "pipe"), POSTGRES_DSN=dsn)
+
+    assert (done.returncode, "is no ordinary file" in done.stderr) == (1, True)
+
+
 def test_a_backup_of_a_newer_dashboard_or_of_something_else_is_refused(
     backup_file: Path, dsn: str, empty_dsn: str, tmp_path: Path
 ) -> None:
@@ -523,6 +541,62 @@ def _command_lines() -> list[str]:
     return [line for line in lines if "--format=custom" in line or line.startswith("pg_dump")]
 
 
+@pytest.mark.parametrize("locked", ["missions", "mission_dashboard_migrations"])
+def test_a_table_that_somebody_keeps_open_is_told_and_nobody_waits_on(
+    backup_file: Path, empty_dsn: str, tmp_path: Path, locked: str
+) -> None:
+    restore(empty_dsn, backup_file, replace=False)
+    commands = [["restore", "--replace", str(backup_file)], ["storage"], ["backup", str(tmp_path / "other.dump")]]
+    holding = psycopg2.connect(empty_dsn)
+    holding.cursor().execute(f"LOCK TABLE {locked}")
+    told = [md(*command, POSTGRES_DSN=empty_dsn) for command in commands[: 1 if locked == "missions" else 3]]
+    waiting = run_sql(empty_dsn, "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    holding.close()
+
+    assert [done.returncode for done in told] == [1] * len(told)
+    assert all(len(done.stderr.splitlines()) == 1 for done in told), told
+    assert "lock timeout" in told[0].stderr or "did not answer" in told[0].stderr
+    assert waiting == [] or "FROM mission_dashboard_migrations" in waiting[0][0]
+    assert missions_of(empty_dsn) == 5
+
+
+def test_a_database_that_freezes_during_a_backup_is_told(data_dir: Path, tmp_path: Path) -> None:
+    database = EmbeddedPostgres(data_dir, durable=False)
+    dsn = database.start()
+    MissionTracker.connect(dsn).close()
+    holding = psycopg2.connect(dsn)
+    frozen: list[int] = []
+    try:
+        holding.cursor().execute("LOCK TABLE missions")
+        with ThreadPoolExecutor(1) as thread:
+            done = thread.submit(md, "backup", str(tmp_path / "x.dump"), POSTGRES_DSN=dsn)
+            wait_for(lambda: run_sql(dsn, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump'"))
+            postmaster = psutil.Process(database.pid)
+            frozen = [postmaster.pid, *(process.pid for process in postmaster.children())]
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            told = done.result()
+    finally:
+        for pid in frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        holding.close()
+        database.stop()
+
+    assert (told.returncode, told.stderr) == (1, "The database does not answer any more: nothing was backed up.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_say_why_a_database_cannot_be_used(dsn: str, tmp_path: Path) -> None:
+    gone = psycopg2.extensions.make_dsn(dsn, dbname="not_there")
+    for command in (["storage"], ["retention"], ["backup", "x.dump"], ["keys", "list"], ["reprice", "--dry-run"]):
+        named = [] if command[0] == "reprice" else ["--dsn", gone]
+        done = md(*command, *named, POSTGRES_DSN=gone, MISSION_DASHBOARD_PORT=str(free_port()))
+        assert done.returncode == 1
+        assert 'database "not_there" does not exist' in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_folder_without_a_database_is_told_and_not_made(tmp_path: Path) -> None:
     for command in (["backup", str(tmp_path / "x.dump")], ["storage"], ["retention"]):
         done = md(*command, "--data-dir", str(tmp_path / "none"))
@@ -530,6 +604,16 @@ def test_a_folder_without_a_database_is_told_and_not_made(tmp_path: Path) -> Non
         assert done.returncode == 1
         assert "There is no database" in done.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_or_file_that_cannot_be_used_is_told(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    looked = md("storage", "--data-dir", str(tmp_path / "file"))
+    wrote = md("backup", str(tmp_path / ("long" * 100)), POSTGRES_DSN=dsn)
+
+    assert (looked.returncode, looked.stderr) == (1, f"{tmp_path / 'file'} cannot be looked into: Not a directory.\n")
+    assert (wrote.returncode, "cannot be written: File name too long." in wrote.stderr) == (1, True)
 
 
 def test_storage_and_retention_are_shown_whether_a_dashboard_runs_or_not(dsn: str, make_tracker: MakeTracker) -> None:

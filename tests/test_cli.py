@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2.extensions
 import pytest
 
 from commands import COMMAND, Terminal, begin, md, md_json, wait_for
@@ -425,6 +426,21 @@ def test_serve_serves_until_it_is_told_to_end(data_dir: Path, dsn: str) -> None:
     assert url in output.decode()
 
 
+def test_nothing_can_swallow_the_end_of_a_serve_that_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mission_dashboard import mission_dashboard
+    from mission_dashboard.cli import main
+
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+    monkeypatch.setattr(mission_dashboard, "main", lambda: seen.append(signal.getsignal(signal.SIGTERM)))
+    try:
+        main(["serve"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert seen == [signal.SIG_DFL]
+
+
 def test_serve_tells_a_wrong_setting_in_a_sentence(data_dir: Path, nowhere: str) -> None:
     done = md("serve", "--port", "many", "--data-dir", str(data_dir), url=nowhere)
 
@@ -471,6 +487,27 @@ def test_doctor_says_what_to_do_about_each_problem(nowhere: str, tmp_path: Path)
     assert "mission-dashboard serve" in found["dashboard"]["advice"]
     assert "MISSION_DASHBOARD_DATA_DIR" in found["data folder"]["advice"]
     assert wrong["settings"]["state"] == "problem" and "MISSION_DASHBOARD_PORT" in wrong["settings"]["found"]
+
+
+def test_doctor_says_why_a_start_would_fail(cluster: str, dsn: str, nowhere: str, tmp_path: Path) -> None:
+    missing = {"ENVIRONMENT": "production", "MISSION_DASHBOARD_DATA_DIR": "x" * 300}
+    run_sql(cluster, "CREATE ROLE guest LOGIN")
+    read_only = psycopg2.extensions.make_dsn(dsn, options="-c default_transaction_read_only=on")
+    try:
+        _, found = doctor(nowhere, POSTGRES_DSN=psycopg2.extensions.make_dsn(dsn, user="guest"))
+    finally:
+        run_sql(cluster, "DROP ROLE guest")
+    _, standby = doctor(nowhere, POSTGRES_DSN=read_only)
+    run_sql(dsn, "INSERT INTO mission_dashboard_migrations (number, name) VALUES (9001, 'from the future')")
+    _, newer = doctor(nowhere, POSTGRES_DSN=dsn)
+    _, secretless = doctor(nowhere, POSTGRES_DSN=dsn, **missing)
+    _, lost = doctor(nowhere, MISSION_DASHBOARD_DATA_DIR="x" * 300)
+
+    assert "lets its user make no tables" in found["postgresql"]["found"]
+    assert "is read-only" in standby["postgresql"]["found"]
+    assert "by a newer Mission Dashboard" in newer["postgresql"]["found"]
+    assert "MISSION_DASHBOARD_SECRET_KEY must be set" in secretless["settings"]["found"]
+    assert "data folder" in lost, "a folder that cannot be looked for is no reason to end"
 
 
 def test_doctor_says_when_the_database_is_away(cluster: str, data_dir: Path) -> None:

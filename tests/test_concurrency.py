@@ -32,3 +32,29 @@ assert len(ticks) > 20, len(ticks)
 
 def test_looking_a_name_up_stops_nobody_else() -> None:
     subprocess.run([sys.executable, "-c", LOOKS_UP], env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)
+
+
+STOPS = """
+import os, threading, time
+from mission_dashboard.concurrency import Server, listen, prepare
+prepare("eventlet")
+from eventlet.hubs import trampoline
+class Green:
+    async_mode = "eventlet"
+listener = listen("127.0.0.1", 0)
+number = listener.fileno()
+server = Server(None, Green, listener)
+threading.Thread(target=server.run, daemon=True).start()
+time.sleep(0.1)
+server.stop()
+reading, writing = os.pipe()
+os.dup2(reading, number)
+try:
+    trampoline(number, read=True, timeout=0.1, timeout_exc=TimeoutError)
+except TimeoutError:
+    pass
+"""
+
+
+def test_the_number_of_a_closed_listener_may_be_another_connections() -> None:
+    subprocess.run([sys.executable, "-c", STOPS], env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg2.extensions
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck
@@ -578,7 +579,7 @@ class Command:
     """``mission-dashboard reprice`` in a process of its own, with the settings of a dashboard."""
 
     def __init__(self, dashboard: Dashboard) -> None:
-        self._environment = {
+        self.environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
             "MISSION_DASHBOARD_HOST": "127.0.0.1",
@@ -590,7 +591,7 @@ class Command:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "mission_dashboard.reprice", *arguments],
-            env=self._environment,
+            env=self.environment,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -639,6 +640,33 @@ def test_the_command_asks_a_running_server_and_else_opens_the_database(data_dir:
 
 def _set_price(prices: Path, dollars: int) -> None:
     prices.write_text(f'{PRICES}[[price]]\nmodel = "mystery"\ninput = {dollars}\noutput = {dollars}\n')
+
+
+def test_the_command_sends_its_key_and_tells_in_json_what_is_wrong(data_dir: Path, dsn: str) -> None:
+    secret = "k3y-of-a-test-" + "0123456789abcdef" * 2
+    needs = {"ENVIRONMENT": "production", "POSTGRES_DSN": dsn, "MISSION_DASHBOARD_SECRET_KEY": secret[::-1]}
+    dashboard = Dashboard(data_dir, MISSION_DASHBOARD_ADMIN_KEY=secret, **needs).start()
+    try:
+        command = Command(dashboard)
+        refused = command("--url", dashboard.url, "--dry-run", "--json")
+        allowed = command("--url", dashboard.url, "--dry-run", "--json", "--key", secret)
+    finally:
+        dashboard.stop()
+
+    assert "refuses" in json.loads(refused.stdout)["error"] and refused.returncode == 1
+    assert (allowed.returncode, json.loads(allowed.stdout)["written"]) == (0, None)
+
+
+def test_the_command_does_not_wait_for_ever_in_a_database_that_hangs(data_dir: Path, dsn: str) -> None:
+    command = Command(Dashboard(data_dir))
+    command.environment["POSTGRES_DSN"] = dsn
+    locking = psycopg2.connect(dsn)
+    locking.cursor().execute("LOCK TABLE missions")
+    told = command("--dry-run")
+    locking.close()
+
+    assert told.returncode == 1
+    assert "did not answer" in told.stderr
 
 
 def test_the_command_says_what_is_wrong_with_its_arguments() -> None:

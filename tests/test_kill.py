@@ -94,7 +94,7 @@ def test_kill_9_under_load_loses_nothing_acknowledged(data_dir: Path, victims: s
         dashboard.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_everything_cleanly_and_quickly_even_under_load(data_dir: Path, number: signal.Signals) -> None:
     dashboard = Dashboard(data_dir).start()
     writers = Writers(dashboard, 4)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
+
+import pytest
 
 from mission_dashboard.logs import _LogFile
 
@@ -39,3 +42,22 @@ def test_a_log_file_that_could_not_be_rotated_goes_on(tmp_path: Path) -> None:
     handler.close()
     assert (tmp_path / "app.log").read_text().splitlines()[-1] == "line 019"
     assert in_the_way.is_file()
+
+
+def test_a_disk_that_is_full_is_told_once_and_so_is_that_the_log_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = _LogFile(tmp_path / "app.log", maxBytes=10_000, encoding="utf-8")
+    handler.terminal = caplog.handler
+    written = handler.stream
+    with contextlib.suppress(OSError), open("/dev/full", "a") as full:
+        handler.stream = full
+        for _ in range(10):
+            handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "a line", (), None))
+    handler.stream = written
+    for _ in range(10):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "a line", (), None))
+    handler.close()
+
+    assert [message.rsplit("app.log ")[1][:6] for message in caplog.messages] == ["is not", "goes o"]
+    assert capsys.readouterr().err == ""

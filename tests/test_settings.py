@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psycopg2.extensions
 import pytest
 
+from conftest import run_sql
 from dashboards import ROOT, free_port
 from mission_dashboard.config import SETTINGS, load_settings
 from mission_dashboard.errors import StartupError
 from mission_dashboard.mission_dashboard import keep_of
+from mission_dashboard.postgres.migrate import ADVISORY_LOCK
 
 BAD = {
     "MISSION_DASHBOARD_PORT": ("0", "65536", "http", "-1", "5002.5", ""),
@@ -20,7 +25,7 @@ BAD = {
     "POSTGRES_DSN": ("localhost",),
     "MISSION_DASHBOARD_REDIS_URL": ("localhost:6379", "http://localhost", "redis://", "redis://cache/first"),
     "ENVIRONMENT": ("staging",),
-    "MISSION_DASHBOARD_DATA_DIR": ("",),
+    "MISSION_DASHBOARD_DATA_DIR": ("", "~nobody-of-this-name/data"),
     "MISSION_DASHBOARD_RATE_LIMIT": ("many", "0 per minute", "10 per fortnight", "-5 per minute"),
     "MISSION_DASHBOARD_REPORT_LIMIT": ("fast",),
     "MISSION_DASHBOARD_KEY_RATE_LIMIT": ("lots",),
@@ -55,16 +60,23 @@ BAD = {
     "MISSION_DASHBOARD_KEEP_EVENTS": ("0", "-1", "inf", "1e9"),
     "MISSION_DASHBOARD_KEEP_LOGS": ("never",),
     "MISSION_DASHBOARD_KEEP_SPANS": ("30 days",),
-    "MISSION_DASHBOARD_TRACES": ("collector:4318", "ftp://collector", "http://", "http://u@c:4318", "http://c:99999"),
+    "MISSION_DASHBOARD_TRACES": (
+        "collector:4318",
+        "ftp://collector",
+        "http://",
+        "http://u@c:4318",
+        "http://c:99999",
+        "http://[",
+    ),
     "MISSION_DASHBOARD_TRACES_HEADERS": ("Bearer abc", "a b=c", "X=%0d%0aY"),
     "MISSION_DASHBOARD_TRACES_SHARE": ("all", "1.5", "-0.1", "nan"),
     "MISSION_DASHBOARD_LOG_LEVEL": ("LOUD",),
     "MISSION_DASHBOARD_LOG_DIR": ("",),
-    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml",),
+    "MISSION_DASHBOARD_PRICES": ("/nowhere/prices.toml", "/" + "long" * 100),
     "MISSION_DASHBOARD_ADMIN_KEY": ("short", "with spaces in it, though long enough"),
     "MISSION_DASHBOARD_TRUSTED_PROXIES": ("proxy.example.com", "10.0.0.0/40", "all"),
     "MISSION_DASHBOARD_SESSION_HOURS": ("0", "-1", "nan", "long"),
-    "MISSION_DASHBOARD_OIDC_ISSUER": ("id.example.com", "http://id.example.com"),
+    "MISSION_DASHBOARD_OIDC_ISSUER": ("id.example.com", "http://id.example.com", "https://", "https://[::1"),
     "MISSION_DASHBOARD_OIDC_ROLES": ("ann", "king=*", "admin=", "admin=ann@example.com"),
 }
 
@@ -231,6 +243,89 @@ def test_a_folder_that_cannot_be_used_is_told(data_dir: Path) -> None:
     assert_refused(start(data_dir, MISSION_DASHBOARD_LOG_DIR=str(data_dir / "file")), "MISSION_DASHBOARD_LOG_DIR")
 
 
+def test_a_file_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'ulimit -f 0; exec "$@"',
+            "sh",
+            sys.executable,
+            str(ROOT / "src/mission_dashboard/mission_dashboard.py"),
+        ],
+        env={**os.environ, **environment(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert_refused(told, "MISSION_DASHBOARD_DATA_DIR")
+    assert f"({tmp_path / 'data' / 'secret_key'})" in told.stderr
+
+
 @pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://[::1", "nonsense=1"])
 def test_a_wrong_dsn_is_told(data_dir: Path, dsn: str) -> None:
     assert_refused(start(data_dir, POSTGRES_DSN=dsn), "POSTGRES_DSN")
+
+
+def test_a_database_that_refuses_its_user_or_any_write_is_told(cluster: str, empty_dsn: str, data_dir: Path) -> None:
+    run_sql(cluster, "CREATE ROLE stranger LOGIN")
+    strange = psycopg2.extensions.make_dsn(empty_dsn, user="stranger")
+    read_only = psycopg2.extensions.make_dsn(empty_dsn, options="-c default_transaction_read_only=on")
+    try:
+        told = start(data_dir, POSTGRES_DSN=strange)
+        assert_refused(told, "POSTGRES_DSN")
+        assert "permission denied for schema public" in told.stderr
+    finally:
+        run_sql(cluster, "DROP ROLE stranger")
+
+    told = start(data_dir, POSTGRES_DSN=read_only)
+    assert_refused(told, "POSTGRES_DSN")
+    assert "read-only transaction" in told.stderr
+
+
+@pytest.mark.parametrize("file", ["secret_key", "postgres/owner.lock", "postgres/postgres.log"])
+def test_a_start_of_the_embedded_database_ends_when_it_is_told_to(data_dir: Path, file: str) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
+        env={**os.environ, "MISSION_DASHBOARD_DATA_DIR": str(data_dir), "MISSION_DASHBOARD_PORT": str(free_port())},
+        cwd=data_dir,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not (data_dir / file).exists():
+            assert starting.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)  # the file is there some moments before the handlers of signals, or the server, are
+        starting.terminate()
+
+        assert starting.wait(15) in (0, -signal.SIGTERM)
+    finally:
+        starting.kill()
+        starting.wait()
+
+
+def test_a_start_that_waits_for_another_one_ends_when_it_is_told_to(data_dir: Path, dsn: str) -> None:
+    migrating = psycopg2.connect(dsn)
+    migrating.cursor().execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+    starting = subprocess.Popen(
+        [sys.executable, str(ROOT / "src/mission_dashboard/mission_dashboard.py")],
+        env={**os.environ, **environment(data_dir, POSTGRES_DSN=dsn), "MISSION_DASHBOARD_PORT": str(free_port())},
+        cwd=data_dir,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert starting.stderr is not None
+        while "this one waits for it" not in starting.stderr.readline():
+            assert starting.poll() is None
+        starting.terminate()
+
+        assert starting.wait(5) == 0
+        assert starting.stderr.read() == "Stopped.\n"
+    finally:
+        starting.kill()
+        starting.wait()
+        migrating.close()

@@ -135,10 +135,19 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def _close_eventlet(self) -> None:
+        """Close the listener, and tell who waits on it: the next connection will have its number."""
+        from eventlet import hubs
+
+        if (descriptor := self._listener.fileno()) >= 0:
+            hubs.notify_opened(descriptor)
+        self._close_listener()
+
     def _run_eventlet(self) -> None:
         import eventlet.wsgi
 
         read_quickly()
+        self._stop = self._close_eventlet
 
         class Protocol(PlainFraming, eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
             """Refuses what is not plain."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -182,8 +182,18 @@ def _hours(text: str) -> timedelta:
     return timedelta(hours=hours)
 
 
+def _split(text: str) -> SplitResult:
+    """Return the parts of an address; none where it cannot be one."""
+    try:
+        parts = urlsplit(text)
+        return parts if parts.port != 0 else urlsplit("")
+    except ValueError:
+        return urlsplit("")
+
+
 def _issuer(text: str) -> str:
-    if text and not text.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+    is_fit = text.startswith(("https://", "http://localhost", "http://127.0.0.1")) and _split(text).hostname
+    if text and not is_fit:
         raise ValueError("must be the provider's address, beginning with https://")
     return text.rstrip("/")
 
@@ -217,14 +227,17 @@ def _filled(text: str) -> str:
 
 
 def _path(text: str) -> Path:
-    return Path(_filled(text)).expanduser().absolute()
+    try:
+        return Path(_filled(text)).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError("begins with the home of a user that this machine does not have") from error
 
 
 def _file_or_none(text: str) -> Path | None:
     if not text:
         return None
-    if not _path(text).is_file():
-        raise ValueError("must name a file that exists")
+    if not os.path.isfile(_path(text)):  # which is false too where we may not look
+        raise ValueError("must name a file that exists and that this user may reach")
     return _path(text)
 
 
@@ -295,11 +308,8 @@ def _hosts_and_networks(text: str) -> tuple[tuple[str, ...], tuple[Network, ...]
 
 
 def _collector(text: str) -> str:
-    parts = urlsplit(text)
-    try:
-        is_fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_fit = False
+    parts = _split(text)
+    is_fit = parts.scheme in ("http", "https") and parts.hostname
     if text and (not is_fit or parts.username or parts.query or parts.fragment or not text.isascii() or " " in text):
         raise ValueError("must be an address like http://collector:4318, without user, query or fragment")
     base = text.rstrip("/")
@@ -460,8 +470,13 @@ def prefer_system_dns() -> None:
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 
 
-def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
-    """Read all settings; raise `StartupError` with a line for each that is wrong."""
+def load_settings(
+    environ: Mapping[str, str] | None = None, dotenv: Path | None = None, *, make_keys: bool = True
+) -> Settings:
+    """Read all settings; raise `StartupError` with a line for each that is wrong.
+
+    Without ``make_keys`` no key is made or read in the data folder: for who only looks.
+    """
     given = _given(os.environ if environ is None else environ, Path(".env") if dotenv is None else dotenv)
     values: dict[str, Any] = {}
     problems = []
@@ -477,8 +492,10 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         raise StartupError("\n".join(problems))
     if values["rate_limit"] is None:
         values.update(report_limit=None, key_rate_limit=None, key_report_limit=None)
-    values["secret_key"] = values["secret_key"] or _kept_secret(values["data_dir"], "secret_key")
-    if values["environment"] != "production":
+    values["secret_key"] = values["secret_key"] or ""
+    if make_keys and not values["secret_key"]:
+        values["secret_key"] = _kept_secret(values["data_dir"], "secret_key")
+    if make_keys and values["environment"] != "production":
         values["admin_key"] = values["admin_key"] or f"mdk_{_kept_secret(values['data_dir'], 'admin_key')}"
     return Settings(**values)
 
@@ -540,5 +557,5 @@ def _kept_secret(data_dir: Path, name: str) -> str:
         raise StartupError(f"{path} under MISSION_DASHBOARD_DATA_DIR is no key; delete it.") from error
     except OSError as error:
         raise StartupError(
-            f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename})."
+            f"MISSION_DASHBOARD_DATA_DIR cannot be used: {error.strerror} ({error.filename or path})."
         ) from error

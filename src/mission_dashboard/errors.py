@@ -21,6 +21,11 @@ class StartupError(MissionDashboardError):
     """The program cannot start; the message is one sentence for the person who started it."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what a driver says first; the lines below it are hints and quotations."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+
+
 class MissionNotFound(MissionDashboardError):
     """No mission has this id."""
 
@@ -182,6 +187,13 @@ class Unavailable(MissionDashboardError):
 
 class StoreUnavailable(Unavailable):
     """PostgreSQL does not answer."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return what to tell of an error: who has the DSN may know why it cannot be used, callers of the API may not."""
+    if isinstance(error, StoreUnavailable) and error.__cause__ is not None:
+        return f"The database cannot be used: {first_line(error.__cause__)}."
+    return str(error)
 
 
 class QueueFull(Unavailable):

@@ -86,7 +86,32 @@ class _OneLineFormatter(logging.Formatter):
 
 
 class _LogFile(RotatingFileHandler):
-    """Rotates once it is full. The standard library makes each line twice, to know beforehand whether it will be."""
+    """Rotates once it is full. The standard library makes each line twice, to know beforehand whether it will be.
+
+    A disk that is full, or a folder that is gone, is told once on the terminal, and not with each line.
+    """
+
+    is_in_trouble = False
+    terminal: logging.Handler | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        before, self.is_in_trouble = self.is_in_trouble, False
+        super().emit(record)
+        if self.is_in_trouble != before:
+            self._tell("is not written: the disk is full, or its folder is gone" if self.is_in_trouble else "goes on")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Take note of what the system refused; anything else is a mistake of ours, and shown."""
+        if isinstance(sys.exc_info()[1], OSError):
+            self.is_in_trouble = True
+        else:
+            super().handleError(record)
+
+    def _tell(self, what: str) -> None:
+        if self.terminal is not None:
+            said = (self.baseFilename, what)
+            self.terminal.handle(logging.LogRecord(__name__, logging.WARNING, "", 0, "the log %s %s", said, None))
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         if self.stream is None:  # the last rotation failed
@@ -110,7 +135,7 @@ def set_up_logging(level: str, folder: Path) -> None:
             json_serializer=_dumps,
         )
     )
-    terminal = _Terminal()
+    terminal = file.terminal = _Terminal()
     terminal.setFormatter(
         _OneLineFormatter("%(asctime)s %(levelname)-7s %(message)s [%(request_id)s]", datefmt="%H:%M:%S")
     )

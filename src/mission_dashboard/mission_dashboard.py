@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mission_dashboard.called import command_name
 from mission_dashboard.config import SAMPLE_PASSWORD, Settings, load_settings
-from mission_dashboard.errors import StartupError, StoreUnavailable
+from mission_dashboard.errors import StartupError, StoreUnavailable, first_line
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -61,6 +61,8 @@ class Application:
         self.retention: Retention | None = None
         self.alerts: Alerts | None = None
         self.traces: Exporter | None = None
+        self.is_open = False
+        self.is_hurried = False
 
     def open(self) -> None:
         """Start the database, open the tracker, build the web application; raise `StartupError`."""
@@ -74,8 +76,8 @@ class Application:
         try:
             self.tracker = MissionTracker.connect(dsn, _rules(self.settings), prices, keep_of(self.settings))
         except StoreUnavailable as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}") from error
+            reason = first_line(error.__cause__ or error)
+            raise StartupError(f"The database behind POSTGRES_DSN cannot be used: {reason}.") from error
         self.app, self.live = create_app(self.settings, self.tracker)
         self.guard = self.app.extensions["guard"]
         self.guard.open()
@@ -88,6 +90,17 @@ class Application:
         self.alerts.start()
         self.retention = _retention(dsn, self.settings, self.tracker)
         self.retention.start()
+        self.is_open = True
+
+    def hurry(self) -> None:
+        """Let a start that is told to end not wait for the database; for signal handlers."""
+        from mission_dashboard.postgres.connections import answer_at_once
+
+        if not self.is_open:
+            self.is_hurried = True
+            answer_at_once()
+            if self.embedded is not None:
+                self.embedded.give_up()
 
     def _share_through_redis(self) -> None:
         """Let other processes on the same database know sooner, and of more, than PostgreSQL alone tells them."""
@@ -103,6 +116,8 @@ class Application:
         from mission_dashboard.postgres.embedded import EmbeddedPostgres
 
         self.embedded = EmbeddedPostgres(self.settings.data_dir)
+        if self.is_hurried:  # before there was one to tell
+            self.embedded.give_up()
         return self.embedded.start()
 
     def close(self) -> None:
@@ -290,7 +305,7 @@ def _traced(app: Flask, settings: Settings) -> Traced:
 
 
 def main() -> int:
-    """Run the server until SIGTERM or Ctrl-C; return the exit code."""
+    """Run the server until SIGTERM, Ctrl-C or the end of its terminal; return the exit code."""
     try:
         settings = load_settings()
     except StartupError as error:
@@ -310,16 +325,23 @@ def _run(settings: Settings) -> int:
     from mission_dashboard.logs import set_up_logging
 
     stopping: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stopping.append(received))
     application = Application(settings)
+
+    def stop(number: int, _: object) -> None:
+        stopping.append(number)
+        application.hurry()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup lets it outlive its terminal
+        signal.signal(signal.SIGHUP, stop)
     try:
         set_up_logging(settings.log_level, settings.log_dir)
         listener = _listen(settings)
         application.open()
     except StartupError as error:
         application.close()
-        return _say_no(error)
+        return _say_stopped() if stopping else _say_no(error)
     socketio = application.app.extensions["socketio"]  # type: ignore[union-attr]
     server = concurrency.Server(application.app, socketio, listener)  # type: ignore[arg-type]
     serving = threading.Thread(target=server.run, name="web-server", daemon=True)
@@ -333,8 +355,7 @@ def _run(settings: Settings) -> int:
     server.stop()
     time.sleep(DRAIN_S)
     application.close()
-    with contextlib.suppress(OSError):  # what it is printed to may be full, or gone
-        print("Stopped.", file=sys.stderr, flush=True)
+    _say_stopped()
     return 0 if stopping else 1
 
 
@@ -377,6 +398,12 @@ def _listen(settings: Settings) -> Any:
 def _say_no(error: StartupError) -> int:
     print(f"Mission Dashboard cannot start.\n{error}", file=sys.stderr, flush=True)
     return 1
+
+
+def _say_stopped() -> int:
+    with contextlib.suppress(OSError):  # what it is printed to may be full, or gone
+        print("Stopped.", file=sys.stderr, flush=True)
+    return 0
 
 
 def _say_hello(settings: Settings, application: Application) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mission_dashboard.commands import Outcome, Stage
 from mission_dashboard.costs import computed
-from mission_dashboard.errors import InvalidValue, MissionDashboardError, StartupError
+from mission_dashboard.errors import InvalidValue, MissionDashboardError, reason_of
 from mission_dashboard.events import EventType
 from mission_dashboard.missions import Mission
 from mission_dashboard.prices import WrongPriceFile
@@ -179,6 +179,7 @@ class Options:
     yes: bool = False
     as_json: bool = False
     url: str | None = None
+    key: str | None = None
 
 
 class CannotReprice(Exception):
@@ -197,12 +198,19 @@ def run(options: Options, out: TextIO = sys.stdout, ask: Callable[[str], str] | 
                 written = _all_pages(door, options, dry_run=False)
                 if not options.as_json:
                     out.write(f"Written: {written.changed:,} missions.\n")
-    except (CannotReprice, StartupError, MissionDashboardError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (CannotReprice, MissionDashboardError) as error:
+        _tell(error, options, out)
         return 1
     if options.as_json:
         out.write(json.dumps({"preview": preview.to_wire(), "written": written and written.to_wire()}) + "\n")
     return 0
+
+
+def _tell(error: Exception, options: Options, out: TextIO) -> None:
+    if options.as_json:
+        out.write(json.dumps({"error": reason_of(error), "status": None, "errors": [], "exit_code": 1}) + "\n")
+    else:
+        sys.stderr.write(f"{reason_of(error)}\n")
 
 
 def _may_write(options: Options, preview: Repriced, ask: Callable[[str], str] | None) -> bool:
@@ -256,7 +264,7 @@ def _all_pages(door: Door, options: Options, *, dry_run: bool) -> Repriced:
 @contextmanager
 def _door(options: Options) -> Iterator[Door]:
     if options.url is not None:
-        yield _door_of_server(options.url)
+        yield _door_of_server(options.url, options.key)
         return
     from mission_dashboard.config import load_settings
 
@@ -264,7 +272,7 @@ def _door(options: Options) -> Iterator[Door]:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"http://{host}:{settings.port}"
     if _answers(url):
-        yield _door_of_server(url)
+        yield _door_of_server(url, options.key)
     else:
         with _door_of_database(settings) as door:
             yield door
@@ -280,13 +288,18 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _door_of_server(url: str) -> Door:
+def _door_of_server(url: str, key: str | None) -> Door:
+    from mission_dashboard.client.settings import read_key  # the server, which loads this module, must not load it
+
     address = f"{url.rstrip('/')}/api/costs/reprice"
+    headers = {"Content-Type": "application/json"}
+    if known := read_key(key):
+        headers["Authorization"] = f"Bearer {known}"
 
     def call(said: Mapping[str, Any]) -> Mapping[str, Any]:
         body = json.dumps(said).encode()
         for tries_left in reversed(range(TRIES)):
-            request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+            request = urllib.request.Request(address, body, headers)
             try:
                 with urllib.request.urlopen(request, timeout=CALL_TIMEOUT_S) as response:
                     return dict(json.load(response))
@@ -315,10 +328,12 @@ def _detail(error: urllib.error.HTTPError) -> str:
 
 @contextmanager
 def _door_of_database(settings: Settings) -> Iterator[Door]:
+    from mission_dashboard import concurrency
     from mission_dashboard.mission_tracker import MissionTracker
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.prices import book_for
 
+    concurrency.prepare("threading")  # so that nothing waits for ever
     prices = book_for(settings)
     embedded = None if settings.postgres_dsn else EmbeddedPostgres(settings.data_dir)
     try:
@@ -346,6 +361,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--yes", action="store_true", help="write without asking")
     parser.add_argument("--json", action="store_true", dest="as_json", help="answer in JSON")
     parser.add_argument("--url", metavar="URL", help="the server to ask; else the one of the settings, if it runs")
+    parser.add_argument("--key", metavar="KEY", help="the key sent to it, else MISSION_DASHBOARD_KEY")
     return parser
 
 

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mission_dashboard import __version__
-from mission_dashboard.cli import environment
 from mission_dashboard.cli.connection import Connection, connected
 from mission_dashboard.cli.outcomes import Exit
 from mission_dashboard.cli.serving import SERVER_PACKAGES, missing_of
 from mission_dashboard.cli.words import printable, span
 from mission_dashboard.client.errors import ClientError, DashboardUnreachable, ServerSaid
-from mission_dashboard.errors import StartupError
+from mission_dashboard.errors import StartupError, StoreUnavailable, first_line, reason_of
 
 if TYPE_CHECKING:
     from mission_dashboard.config import Settings
+    from mission_dashboard.postgres.connections import Connection as Database
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
 SIGNS = {OK: ("✓", "green"), NOTE: ("·", "cyan"), WARNING: ("!", "yellow"), PROBLEM: ("✕", "red")}
@@ -37,6 +37,10 @@ CLIENT_PACKAGES = ("httpx", "click", "rich")
 MAX_CLOCK_DIFFERENCE_S = 5.0
 FEW_BYTES = 1_000_000_000
 TOO_FEW_BYTES = 100_000_000
+TAKES_TABLES = """
+SELECT current_setting('transaction_read_only') = 'off',
+    coalesce(has_schema_privilege(current_schema()::text, 'CREATE'), false)
+"""
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ def check_server_here(connection: Connection) -> Iterator[Finding]:
     from mission_dashboard.config import load_settings
 
     try:
-        settings = load_settings(environment.server_settings())
+        settings = load_settings(make_keys=False)
     except StartupError as error:
         yield Finding("settings", PROBLEM, str(error).replace("\n", " "), "Mend them in the environment or in .env.")
         return
@@ -248,15 +252,15 @@ def _is_dashboard(connection: Connection) -> bool:
 def check_folder(name: str, folder: Path, setting: str) -> Finding:
     """Whether the folder can be written, or made."""
     there = nearest(folder)
-    state = "can be written" if folder.is_dir() else "can be made"
-    if os.access(there, os.W_OK | os.X_OK) and there.is_dir():
+    state = "can be written" if there == folder else "can be made"
+    if os.access(there, os.W_OK | os.X_OK) and os.path.isdir(there):
         return Finding(name, OK, f"{folder} {state}")
     return Finding(name, PROBLEM, f"{folder} cannot be written", f"Give this user the folder, or set {setting}.")
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    """Return the folder, or the nearest one above it that exists; what we may not look for counts as missing."""
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))
 
 
 def check_disk(folder: Path) -> Finding:
@@ -285,14 +289,39 @@ def check_postgres(settings: Settings) -> Finding:
 def _check_dsn(dsn: str) -> Finding:
     import psycopg2
 
+    from mission_dashboard import concurrency
+    from mission_dashboard.postgres.connections import connect
+
+    concurrency.prepare("threading")  # so that nothing waits for ever
     try:
-        connection = psycopg2.connect(dsn, connect_timeout=5)
+        connection = connect(dsn, "mission-dashboard doctor")
+    except (StartupError, StoreUnavailable) as error:
+        return Finding("postgresql", PROBLEM, printable(reason_of(error)), "Mend POSTGRES_DSN.")
+    try:
+        return _check_database(connection)
     except psycopg2.Error as error:
-        reason = printable((str(error).strip().splitlines() or [type(error).__name__])[0])
-        return Finding("postgresql", PROBLEM, f"POSTGRES_DSN cannot be used: {reason}", "Mend POSTGRES_DSN.")
-    version = f"{connection.server_version // 10000}.{connection.server_version % 10000}"
-    connection.close()
-    return Finding("postgresql", OK, f"{version} behind POSTGRES_DSN")
+        advice = "Is its user the one who owns the tables, and does nobody lock them? pg_stat_activity tells."
+        return Finding("postgresql", PROBLEM, f"POSTGRES_DSN cannot be used: {first_line(error)}", advice)
+    finally:
+        connection.close()
+
+
+def _check_database(connection: Database) -> Finding:
+    from mission_dashboard.postgres.connections import fetch
+    from mission_dashboard.postgres.migrate import newest_step, read_migrations
+
+    version = f"{connection.server_version // 10000}.{connection.server_version % 10000} behind POSTGRES_DSN"
+    takes_writes, is_ours = fetch(connection, TAKES_TABLES)[0]
+    if not takes_writes:
+        advice = "Is it a standby, or its disk full? Name the server that takes writes."
+        return Finding("postgresql", PROBLEM, f"{version} is read-only", advice)
+    if not is_ours:
+        advice = "Let the user of POSTGRES_DSN own the database."
+        return Finding("postgresql", PROBLEM, f"{version} lets its user make no tables", advice)
+    if newest_step(connection) > read_migrations()[-1].number:
+        advice = "Start that version, or put the backup of before back with this one."
+        return Finding("postgresql", PROBLEM, f"{version} was migrated by a newer Mission Dashboard", advice)
+    return Finding("postgresql", OK, version)
 
 
 COMMANDS: Mapping[str, click.Command] = {"doctor": doctor}

@@ -63,7 +63,11 @@ def _database(settings: Settings, *, may_make: bool = False) -> Iterator[tuple[s
     from mission_dashboard.postgres.embedded import EmbeddedPostgres
     from mission_dashboard.postgres.places import known_place
 
-    if not may_make and not known_place(settings.data_dir).cluster.exists():
+    try:
+        is_there = known_place(settings.data_dir).cluster.exists()
+    except OSError as error:
+        raise Told(f"{settings.data_dir} cannot be looked into: {error.strerror}.") from error
+    if not may_make and not is_there:
         raise Told(
             f"There is no database in {settings.data_dir}: name its folder with --data-dir, or a server with --dsn."
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mission_dashboard.errors import MissionDashboardError
+from mission_dashboard.errors import MissionDashboardError, reason_of
 
 
 class Exit(IntEnum):
@@ -52,7 +52,7 @@ def exit_of(error: Exception) -> Exit:
 
 def as_document(error: Exception) -> dict[str, Any]:
     """Return an error as the JSON document that --json answers with."""
-    sentence = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    sentence = error.format_message() if isinstance(error, click.ClickException) else reason_of(error)
     return {
         "error": sentence,
         "status": getattr(error, "status", None),

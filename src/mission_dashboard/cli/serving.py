@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import signal
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,8 @@ def serve(host: str | None, port: str | None, data_dir: str | None, dsn: str | N
     environment.set_server(host=host, port=port, data_dir=data_dir, dsn=dsn)
     from mission_dashboard.mission_dashboard import main
 
+    # Until the server has handlers of its own: what ours raises is swallowed where eventlet patches the library.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return main()
 
 
@@ -178,6 +181,7 @@ def reprice(context: click.Context, arguments: tuple[str, ...]) -> int:
     before = context.obj
     url = before["url"] or environment.named_url()
     given = [*(["--url", url] if url else []), *(["--json"] if before["as_json"] else [])]
+    given += ["--key", before["key"]] if before["key"] else []
     try:
         return int(main([*given, *arguments]))
     except SystemExit as end:

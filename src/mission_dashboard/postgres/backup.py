@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mission_dashboard.errors import StartupError
+import psycopg2.errors
+
+from mission_dashboard.errors import StartupError, StoreUnavailable, first_line
 from mission_dashboard.postgres.clients import Clients, find_clients, open_dsn, run_client
-from mission_dashboard.postgres.connections import connect, fetch
+from mission_dashboard.postgres.connections import Unanswered, connect, lost_means_unavailable
+from mission_dashboard.postgres.migrate import newest_step
 from mission_dashboard.postgres.places import sync_folder
 
 MAGIC = b"PGDMP"
 LOCK_WAIT_MS = 60_000
+MAX_SILENT = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def back_up(dsn: str, file: Path) -> BackedUp:
     with _beside(target) as unfinished:
         open_part, environment = open_dsn(dsn)
         options = ("--format=custom", f"--lock-wait-timeout={LOCK_WAIT_MS}", f"--file={unfinished}")
-        run_client(clients.command("pg_dump", *options, f"--dbname={open_part}"), environment)
+        run_client(clients.command("pg_dump", *options, f"--dbname={open_part}"), environment, _watch(dsn))
         tables = read_through(clients, unfinished)
         _make_durable(unfinished, target)
     return BackedUp(target, target.stat().st_size, tables, step, time.monotonic() - began)
@@ -51,17 +55,22 @@ def back_up(dsn: str, file: Path) -> BackedUp:
 
 def refuse_to_overwrite(target: Path) -> None:
     """Raise `StartupError` unless the file may be written: it is new, or a backup."""
-    if not target.parent.is_dir():
-        raise StartupError(f"There is no folder {target.parent}: make it, or name another file.")
-    if target.is_dir():
-        raise StartupError(f"{target} is a folder: name a file in it.")
-    if target.exists() and not is_backup(target):
-        raise StartupError(f"{target} is there already and is no backup: name another file.")
+    try:
+        if not target.parent.is_dir():
+            raise StartupError(f"There is no folder {target.parent}: make it, or name another file.")
+        if target.is_dir():
+            raise StartupError(f"{target} is a folder: name a file in it.")
+        if target.exists() and not is_backup(target):
+            raise StartupError(f"{target} is there already and is no backup: name another file.")
+    except OSError as error:
+        raise StartupError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def is_backup(file: Path) -> bool:
     """Whether this file begins as one of pg_dump's custom format does; raises `StartupError` if it cannot be read."""
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise StartupError(f"{file} is no ordinary file: a backup is read more than once.")
         with file.open("rb") as opened:
             return opened.read(len(MAGIC)) == MAGIC
     except OSError as error:
@@ -71,13 +80,32 @@ def is_backup(file: Path) -> bool:
 def _look(dsn: str) -> tuple[Clients, int]:
     connection = connect(dsn, "mission-dashboard backup")
     try:
-        rows = fetch(connection, "SELECT to_regclass('mission_dashboard_migrations') IS NOT NULL")
-        if not rows[0][0]:
+        with lost_means_unavailable():
+            step = newest_step(connection)
+        if not step:
             raise StartupError("This database has no missions: no dashboard has used it yet.")
-        ((step,),) = fetch(connection, "SELECT max(number) FROM mission_dashboard_migrations")
-        return find_clients(connection.server_version // 10_000), int(step or 0)
+        return find_clients(connection.server_version // 10_000), step
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise StartupError(f"The user of the DSN may not read what is to be backed up: {first_line(error)}.") from error
     finally:
         connection.close()
+
+
+def _watch(dsn: str) -> Callable[[], None]:
+    """Return what raises `StartupError` once the server was silent some times: pg_dump itself would wait for ever."""
+    silent = 0
+
+    def look() -> None:
+        nonlocal silent
+        try:
+            connect(dsn, "mission-dashboard backup").close()
+            silent = 0
+        except StoreUnavailable as error:
+            silent += isinstance(error.__cause__, Unanswered)
+        if silent >= MAX_SILENT:
+            raise StartupError("The database does not answer any more: nothing was backed up.")
+
+    return look
 
 
 @contextmanager

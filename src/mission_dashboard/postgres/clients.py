@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mission_dashboard.postgres.binaries import candidates
 from mission_dashboard.postgres.processes import client_environment
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
+LOOK_EVERY_S = 5.0
 COMPLAINT = re.compile(r"^(?:\S*?(?:pg_dump|pg_restore|psql)\S*: )?(?:error|fatal|ERROR|FATAL): *(.*)$", re.MULTILINE)
 
 
@@ -71,20 +72,40 @@ def open_dsn(dsn: str) -> tuple[str, dict[str, str]]:
     return make_dsn(**parts), client_environment(password)
 
 
-def run_client(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """Run a client program to its end and return what it printed; raise `StartupError` with what it complained of."""
+def run_client(
+    command: Sequence[str], environment: dict[str, str] | None = None, look: Callable[[], object] = bool
+) -> str:
+    """Run a client program to its end and return what it printed; raise `StartupError` with what it complained of.
+
+    While it runs ``look`` is called now and then: what it raises ends the program.
+    """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             env=client_environment(None) if environment is None else environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError as error:
         raise StartupError(f"{Path(command[0]).name} cannot be run: {error.strerror}.") from error
-    if done.returncode != 0:
-        raise StartupError(f"{Path(command[0]).name} failed: {complaint_of(done.stderr)}")
-    return done.stdout.decode(errors="replace")
+    with process:
+        try:
+            output, complaint = _wait_for(process, look)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise StartupError(f"{Path(command[0]).name} failed: {complaint_of(complaint)}")
+    return output.decode(errors="replace")
+
+
+def _wait_for(process: subprocess.Popen[bytes], look: Callable[[], object]) -> tuple[bytes, bytes]:
+    while True:
+        try:
+            return process.communicate(timeout=LOOK_EVERY_S)
+        except subprocess.TimeoutExpired:
+            look()
 
 
 def complaint_of(output: bytes) -> str:

@@ -69,6 +69,9 @@ START_TIMEOUT_S = 60.0
 POLL_S = 0.1
 
 
+TOLD_TO_STOP = "The database was told to stop before it had started."
+
+
 RETRY_S = 1.0
 LOOK_S = 1.0
 STUCK_S = 15.0
@@ -124,6 +127,7 @@ class EmbeddedPostgres:
         self._stopping = threading.Event()
         self._failure: StartupError | None = None
         self._is_in_trouble = False
+        self._is_given_up = False
         self._look_at = self._worked_at = 0.0
 
     @property
@@ -171,8 +175,12 @@ class EmbeddedPostgres:
             self._keeper.join()
             raise self._failure
         if not self._dsn:
-            raise StartupError("The database was told to stop before it had started.")
+            raise StartupError(TOLD_TO_STOP)
         return self._dsn
+
+    def give_up(self) -> None:
+        """Let `start` fail rather than wait for the database; takes no lock, for signal handlers."""
+        self._is_given_up = True
 
     def stop(self) -> None:
         """Stop the database if this process runs it; takes less than three seconds."""
@@ -253,6 +261,7 @@ class EmbeddedPostgres:
             return
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and not self._stopping.is_set():
+            self._refuse_if_given_up()
             self._place = known_place(self._data_dir)
             self._refuse_other_users()
             recorded = read_pid_file(self._place.cluster)
@@ -321,6 +330,7 @@ class EmbeddedPostgres:
     def _await_answer(self, process: subprocess.Popen[bytes], socket_dir: Path, log_from: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._stopping.is_set():
+            self._refuse_if_given_up()
             version = _ask_version(socket_dir, may_create=True)
             if version is not None:
                 self._announce(socket_dir, version)
@@ -328,6 +338,10 @@ class EmbeddedPostgres:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise StartupError(self._why_not(log_from))
             self._stopping.wait(0.01)
+
+    def _refuse_if_given_up(self) -> None:
+        if self._is_given_up and not self._settled.is_set():
+            raise StartupError(TOLD_TO_STOP)
 
     def _why_not(self, log_from: int) -> str:
         with self._place.log.open("rb") as log:

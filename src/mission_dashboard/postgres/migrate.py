@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg2
 
-from mission_dashboard.errors import StartupError
+from mission_dashboard.errors import StartupError, first_line
 from mission_dashboard.postgres.connections import Connection, fetch, patience
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,11 @@ MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 ADVISORY_LOCK = 5_002_2025
 OLDEST_SERVER = 130_000
 PATIENCE_S = 3600.0
+LOOK_S = 10.0
+"""For looking what there is."""
+LOCK_WAIT_MS = 5_000
+"""After so long somebody keeps the table of steps locked. The server has to give up, not we: a session that we only
+left would go on waiting there, with the advisory lock, and the next process for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +51,46 @@ def migrate(connection: Connection, migrations: Sequence[Migration] | None = Non
             f"The PostgreSQL server behind POSTGRES_DSN is version {connection.server_version // 10_000}; "
             "Mission Dashboard needs 13 or newer."
         )
+    _lock(connection)
+    try:
+        missing = _missing(connection, steps)
+        with patience(connection, PATIENCE_S):
+            for step in missing:
+                _apply_one(connection, step)
+        return len(missing)
+    finally:
+        if not connection.closed:
+            fetch(connection, "SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))
+
+
+def newest_step(connection: Connection) -> int:
+    """Return the step that the database has reached, 0 where no dashboard used it yet."""
+    if not fetch(connection, "SELECT to_regclass('mission_dashboard_migrations') IS NOT NULL")[0][0]:
+        return 0
+    return int(fetch(connection, "SELECT coalesce(max(number), 0) FROM mission_dashboard_migrations")[0][0])
+
+
+def _lock(connection: Connection) -> None:
+    """Wait until no other process migrates or restores."""
+    if fetch(connection, "SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))[0][0]:
+        return
+    logger.warning("another process upgrades or restores the database; this one waits for it")
     with patience(connection, PATIENCE_S):
         fetch(connection, "SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-        try:
-            return _apply(connection, steps)
-        finally:
-            if not connection.closed:
-                fetch(connection, "SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))
 
 
-def _apply(connection: Connection, steps: Sequence[Migration]) -> int:
-    fetch(
-        connection,
-        "CREATE TABLE IF NOT EXISTS mission_dashboard_migrations ("
-        "number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-    )
-    done = {row[0] for row in fetch(connection, "SELECT number FROM mission_dashboard_migrations")}
+def _missing(connection: Connection, steps: Sequence[Migration]) -> Sequence[Migration]:
+    with patience(connection, LOOK_S):
+        fetch(connection, f"SET lock_timeout = {LOCK_WAIT_MS}")
+        fetch(
+            connection,
+            "CREATE TABLE IF NOT EXISTS mission_dashboard_migrations ("
+            "number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
+        )
+        done = {row[0] for row in fetch(connection, "SELECT number FROM mission_dashboard_migrations")}
+        fetch(connection, "RESET lock_timeout")
     _refuse_newer(done, steps)
-    missing = [step for step in steps if step.number not in done]
-    for step in missing:
-        _apply_one(connection, step)
-    return len(missing)
+    return [step for step in steps if step.number not in done]
 
 
 def _refuse_newer(done: set[int], steps: Sequence[Migration]) -> None:
@@ -91,5 +115,5 @@ def _apply_one(connection: Connection, step: Migration) -> None:
             fetch(connection, "ROLLBACK")
         raise StartupError(
             f"Migration {step.number:04d} ({step.name}) cannot be applied to the database; nothing was changed by it: "
-            f"{str(error).strip().splitlines()[0]}"
+            f"{first_line(error)}."
         ) from error

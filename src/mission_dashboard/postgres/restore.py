@@ -14,11 +14,13 @@ from typing import IO
 from mission_dashboard.errors import StartupError
 from mission_dashboard.postgres.backup import is_backup, read_through
 from mission_dashboard.postgres.clients import Clients, complaint_of, find_clients, open_dsn, run_client
-from mission_dashboard.postgres.connections import SLOW_STATEMENT_TIMEOUT_S, connect, fetch
-from mission_dashboard.postgres.migrate import ADVISORY_LOCK, MIGRATIONS, read_migrations
+from mission_dashboard.postgres.connections import SLOW_STATEMENT_TIMEOUT_S, connect, fetch, lost_means_unavailable
+from mission_dashboard.postgres.migrate import ADVISORY_LOCK, MIGRATIONS, newest_step, read_migrations
 
 CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
+LOCK_WAIT_MS = 10_000
+"""For tables that somebody else has open. The server gives up: a psql that was only ended would wait on in there."""
 KNOWS_TRANSACTION_TIMEOUT = 17
 
 IN_USE = """
@@ -39,6 +41,7 @@ BEGIN = f"""
 SET client_min_messages = warning;
 BEGIN;
 SELECT pg_advisory_xact_lock({ADVISORY_LOCK});
+SET LOCAL lock_timeout = {LOCK_WAIT_MS};
 DO $check$
 BEGIN
     IF ({IN_USE}) > 0 THEN
@@ -98,12 +101,17 @@ def restore(dsn: str, file: Path, *, replace: bool) -> Restored:
     With ``replace`` what is there of a dashboard is dropped in the same transaction.
     """
     began = time.monotonic()
-    server_major, tables_there = _look(dsn)
+    server_major, step_there, tables_there = _look(dsn)
     clients = find_clients(server_major)
     step, tables = inspect(clients, file)
     ours = _names("TABLE")
     if tables_there and not replace:
         raise StartupError("The database is not empty: say --replace to drop the missions that are in it.")
+    if step_there > read_migrations()[-1].number:
+        raise StartupError(
+            f"The database was migrated by a newer Mission Dashboard (step {step_there}), and this version does not "
+            "know all that it made: restore into an empty database; docs/deployment.md says how."
+        )
     if foreign := sorted(set(tables_there) - set(ours)):
         raise StartupError(
             f"The database has tables that are not the dashboard's ({', '.join(foreign[:5])}): "
@@ -131,13 +139,18 @@ def inspect(clients: Clients, file: Path) -> tuple[int, int]:
     return max(done), tables
 
 
-def _look(dsn: str) -> tuple[int, Sequence[str]]:
-    """Return the server's major version and the tables there; raise `StartupError` while a dashboard runs."""
+def _look(dsn: str) -> tuple[int, int, Sequence[str]]:
+    """Return the server's major version, the step its database has reached and the tables there.
+
+    Raises `StartupError` while a dashboard runs.
+    """
     connection = connect(dsn, "mission-dashboard restore")
     try:
-        if fetch(connection, IN_USE)[0][0]:
-            raise StartupError("A dashboard uses this database: stop it, then restore.")
-        return connection.server_version // 10_000, [row[0] for row in fetch(connection, TABLES)]
+        with lost_means_unavailable():
+            if fetch(connection, IN_USE)[0][0]:
+                raise StartupError("A dashboard uses this database: stop it, then restore.")
+            tables = [row[0] for row in fetch(connection, TABLES)]
+            return connection.server_version // 10_000, newest_step(connection), tables
     finally:
         connection.close()
 

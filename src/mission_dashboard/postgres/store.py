@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import aiosql
+import psycopg2
 
 from mission_dashboard.control import DayBudget, Rules
 from mission_dashboard.cursors import Cursor
-from mission_dashboard.errors import Busy
+from mission_dashboard.errors import Busy, StartupError, first_line
 from mission_dashboard.events import MissionEvent
 from mission_dashboard.metrics import Facet, Metrics, Point, Removal, Spent, Totals
 from mission_dashboard.missions import Mission, Question
@@ -31,7 +32,7 @@ from mission_dashboard.postgres.connections import (
     patience,
 )
 from mission_dashboard.postgres.hints import Hints
-from mission_dashboard.postgres.migrate import migrate
+from mission_dashboard.postgres.migrate import LOOK_S, migrate
 from mission_dashboard.postgres.record_rows import key_rows, line_of, node_of, record_page, span_of
 from mission_dashboard.postgres.retention import QUERIES as RETENTION_QUERIES
 from mission_dashboard.postgres.retention import state_of
@@ -86,10 +87,15 @@ class PostgresStore:
         try:
             with lost_means_unavailable():
                 migrate(connection)
-                with patience(connection, SLOW_STATEMENT_TIMEOUT_S):
+                with patience(connection, LOOK_S):
                     self._adopt_after_restore(connection)
-                self.database = fetch(connection, self._sql["database_name"])[0][0]
-                self.server_version = fetch(connection, self._sql["server_version"])[0][0].split()[0]
+                    self.database = fetch(connection, self._sql["database_name"])[0][0]
+                    self.server_version = fetch(connection, self._sql["server_version"])[0][0].split()[0]
+        except psycopg2.Error as error:
+            raise StartupError(
+                f"The database refuses what a dashboard needs ({first_line(error)}): it must take writes, and its "
+                "schema and tables must belong to the user of POSTGRES_DSN."
+            ) from error
         finally:
             connection.close()
 
@@ -103,7 +109,8 @@ class PostgresStore:
         stored, current = fetch(connection, self._sql["stored_horizon"])[0]
         if stored is not None and stored >= current:
             logger.warning("the database was restored from another server: viewers will load everything anew")
-            fetch(connection, self._sql["forget_transactions"])
+            with patience(connection, SLOW_STATEMENT_TIMEOUT_S):
+                fetch(connection, self._sql["forget_transactions"])
             fetch(connection, self._sql["rename_database"])
 
     # Writing: only the tracker's writer calls these, and another thread `prepared`.
