@@ -269,6 +269,15 @@ def test_a_wrong_dsn_is_told(data_dir: Path, dsn: str) -> None:
     assert_refused(start(data_dir, POSTGRES_DSN=dsn), "POSTGRES_DSN")
 
 
+@pytest.mark.parametrize("password", ["p@ssw0rd", "p/ssw0rd"])
+def test_no_part_of_a_password_is_told_where_it_was_not_escaped(data_dir: Path, password: str) -> None:
+    told = start(data_dir, POSTGRES_DSN=f"postgresql://nobody:{password}@127.0.0.1:1/none")
+
+    assert_refused(told, "POSTGRES_DSN")
+    assert "ssw0rd" not in told.stderr + told.stdout
+    assert "%40" in told.stderr
+
+
 def test_a_database_that_refuses_its_user_or_any_write_is_told(cluster: str, empty_dsn: str, data_dir: Path) -> None:
     run_sql(cluster, "CREATE ROLE stranger LOGIN")
     strange = psycopg2.extensions.make_dsn(empty_dsn, user="stranger")

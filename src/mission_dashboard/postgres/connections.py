@@ -167,6 +167,9 @@ def connect(dsn: str, application: str = "mission-dashboard", options: str = "")
         raise StartupError(
             "POSTGRES_DSN cannot be read: it must look like postgresql://user:password@host:5432/database."
         ) from error
+    if "://" in dsn and "@" in f"{given.get('host', '')[1:]}{given.get('dbname', '')}":
+        # The driver would complain of a host, or a database, that is named by a part of the password.
+        raise StartupError("POSTGRES_DSN cannot be used: in its password @ has to be written %40, and / %2F.")
     missing: dict[str, Any] = {name: value for name, value in KEEPALIVES.items() if name not in given}
     try:
         connection = psycopg2.connect(
