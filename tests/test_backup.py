@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -229,6 +230,17 @@ def test_a_restore_on_top_leaves_nothing_of_what_was_there(
 
     assert contents(empty_dsn) == before
     assert make_tracker(dsn=empty_dsn).changes_since(cursor).is_whole
+
+
+def test_a_restore_waits_for_a_dashboard_that_is_just_ending(backup_file: Path, empty_dsn: str, dsn: str) -> None:
+    ending = MissionTracker.connect(empty_dsn)
+    timer = threading.Timer(0.5, ending.close)
+    timer.start()
+
+    restore(empty_dsn, backup_file, replace=True)
+
+    timer.join()
+    assert contents(empty_dsn) == contents(dsn)
 
 
 def test_the_file_is_for_its_owner_alone_and_replaces_only_backups(backup_file: Path, dsn: str, tmp_path: Path) -> None:

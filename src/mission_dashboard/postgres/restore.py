@@ -14,13 +14,21 @@ from typing import IO
 from mission_dashboard.errors import StartupError
 from mission_dashboard.postgres.backup import is_backup, read_through
 from mission_dashboard.postgres.clients import Clients, complaint_of, find_clients, open_dsn, run_client
-from mission_dashboard.postgres.connections import SLOW_STATEMENT_TIMEOUT_S, connect, fetch, lost_means_unavailable
+from mission_dashboard.postgres.connections import (
+    SLOW_STATEMENT_TIMEOUT_S,
+    Connection,
+    connect,
+    fetch,
+    lost_means_unavailable,
+)
 from mission_dashboard.postgres.migrate import ADVISORY_LOCK, MIGRATIONS, newest_step, read_migrations
 
 CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
 LOCK_WAIT_MS = 10_000
 """For tables that somebody else has open. The server gives up: a psql that was only ended would wait on in there."""
+ENDING_S = 2.0
+LOOK_EVERY_S = 0.05
 KNOWS_TRANSACTION_TIMEOUT = 17
 
 IN_USE = """
@@ -147,12 +155,20 @@ def _look(dsn: str) -> tuple[int, int, Sequence[str]]:
     connection = connect(dsn, "mission-dashboard restore")
     try:
         with lost_means_unavailable():
-            if fetch(connection, IN_USE)[0][0]:
-                raise StartupError("A dashboard uses this database: stop it, then restore.")
+            _refuse_while_used(connection)
             tables = [row[0] for row in fetch(connection, TABLES)]
             return connection.server_version // 10_000, newest_step(connection), tables
     finally:
         connection.close()
+
+
+def _refuse_while_used(connection: Connection) -> None:
+    """Raise `StartupError` while a dashboard is connected; the sessions of one that was just stopped may still end."""
+    ends_at = time.monotonic() + ENDING_S
+    while fetch(connection, IN_USE)[0][0]:
+        if time.monotonic() > ends_at:
+            raise StartupError("A dashboard uses this database: stop it, then restore.")
+        time.sleep(LOOK_EVERY_S)
 
 
 def _names(kind: str) -> list[str]:
