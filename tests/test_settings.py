@@ -17,6 +17,7 @@ from dashboards import ROOT, free_port
 from mission_dashboard.config import SETTINGS, load_settings
 from mission_dashboard.errors import StartupError
 from mission_dashboard.mission_dashboard import keep_of
+from mission_dashboard.postgres.connections import connect
 from mission_dashboard.postgres.migrate import ADVISORY_LOCK
 
 BAD = {
@@ -276,6 +277,16 @@ def test_no_part_of_a_password_is_told_where_it_was_not_escaped(data_dir: Path, 
     assert_refused(told, "POSTGRES_DSN")
     assert "ssw0rd" not in told.stderr + told.stdout
     assert "%40" in told.stderr
+
+
+def test_what_is_escaped_in_a_dsn_is_what_it_says(cluster: str) -> None:
+    dsn = psycopg2.extensions.parse_dsn(cluster)
+    run_sql(cluster, 'CREATE DATABASE "my@base/1"')
+    host = dsn["host"].replace("/", "%2F")
+
+    connect(f"postgresql://{dsn['user']}:p%40ss%2Fw@{host}:{dsn['port']}/my%40base%2F1").close()
+
+    run_sql(cluster, 'DROP DATABASE "my@base/1"')
 
 
 def test_a_database_that_refuses_its_user_or_any_write_is_told(cluster: str, empty_dsn: str, data_dir: Path) -> None:

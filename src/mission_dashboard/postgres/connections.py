@@ -167,7 +167,7 @@ def connect(dsn: str, application: str = "mission-dashboard", options: str = "")
         raise StartupError(
             "POSTGRES_DSN cannot be read: it must look like postgresql://user:password@host:5432/database."
         ) from error
-    if "://" in dsn and "@" in f"{given.get('host', '')[1:]}{given.get('dbname', '')}":
+    if _has_unescaped_sign(dsn):
         # The driver would complain of a host, or a database, that is named by a part of the password.
         raise StartupError("POSTGRES_DSN cannot be used: in its password @ has to be written %40, and / %2F.")
     missing: dict[str, Any] = {name: value for name, value in KEEPALIVES.items() if name not in given}
@@ -186,6 +186,12 @@ def connect(dsn: str, application: str = "mission-dashboard", options: str = "")
     psycopg2.extras.register_default_json(connection, loads=orjson.loads)
     psycopg2.extras.register_default_jsonb(connection, loads=orjson.loads)
     return connection
+
+
+def _has_unescaped_sign(dsn: str) -> bool:
+    """Whether what stands before the host of an address goes beyond the first ``@``, or beyond a ``/``."""
+    address = dsn.partition("://")[2].partition("?")[0]
+    return address.count("@") > 1 or "@" in address.partition("/")[2]
 
 
 def answer_at_once() -> None:
